@@ -1,0 +1,1 @@
+"""Signing of audit records and their offline verification."""

@@ -1,0 +1,1 @@
+"""Vocabulary of the payments core: plain values, standard library only."""

@@ -1,0 +1,203 @@
+"""Facts about money, in the past tense. `ledger/posting_rules.py` turns each into movements.
+
+Accounts are public ids of the merchant's accounts; the rules find the ledger's own accounts.
+Every amount is in minor units of `currency`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeAuthorized:
+    """A rail promised money for a charge: held for the merchant, not spendable."""
+
+    fact: Literal["charge_authorized"] = "charge_authorized"
+    charge_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeCaptured:
+    """A rail took money for a charge. `held`: it had been authorized before.
+
+    `final`: what is left of the hold is released. `fee_minor` is this capture's own fee.
+    """
+
+    fact: Literal["charge_captured"] = "charge_captured"
+    charge_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    capture_number: int = 1
+    held: bool = False
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeReleased:
+    """An authorization ended without (further) capture: voided or expired."""
+
+    fact: Literal["charge_released"] = "charge_released"
+    charge_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundReserved:
+    """Money for a refund was set aside before the rail is asked."""
+
+    fact: Literal["refund_reserved"] = "refund_reserved"
+    refund_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundSucceeded:
+    """The rail gave the money back to the cardholder."""
+
+    fact: Literal["refund_succeeded"] = "refund_succeeded"
+    refund_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFailed:
+    """A definite no to a refund: what was set aside is the merchant's again."""
+
+    fact: Literal["refund_failed"] = "refund_failed"
+    refund_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayoutStarted:
+    """Money left the account and is in transit on a rail."""
+
+    fact: Literal["payout_started"] = "payout_started"
+    payout_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayoutPaid:
+    """The rail paid the beneficiary."""
+
+    fact: Literal["payout_paid"] = "payout_paid"
+    payout_id: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayoutRerouted:
+    """A definite no of one rail; the money in transit moves on to the next rail of the plan."""
+
+    fact: Literal["payout_rerouted"] = "payout_rerouted"
+    payout_id: str
+    attempt_number: int
+    from_rail: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayoutFailed:
+    """A definite no, after which the money in transit is the account's again."""
+
+    fact: Literal["payout_failed"] = "payout_failed"
+    payout_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayoutReturned:
+    """A paid payout came back from the beneficiary's bank."""
+
+    fact: Literal["payout_returned"] = "payout_returned"
+    payout_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferMade:
+    """Money moved between two accounts of one merchant."""
+
+    fact: Literal["transfer_made"] = "transfer_made"
+    transfer_id: str
+    source: str
+    destination: str
+    amount_minor: int
+    currency: str
+    effective_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFunded:
+    """Sandbox money was put on an account (test mode only)."""
+
+    fact: Literal["account_funded"] = "account_funded"
+    transfer_id: str
+    account: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargebackReceived:
+    """The cardholder's bank took money of a charge back; posts even past the account's limit."""
+
+    fact: Literal["chargeback_received"] = "chargeback_received"
+    dispute_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    fee_minor: int
+    currency: str
+
+
+Fact = (
+    ChargeAuthorized
+    | ChargeCaptured
+    | ChargeReleased
+    | RefundReserved
+    | RefundSucceeded
+    | RefundFailed
+    | PayoutStarted
+    | PayoutPaid
+    | PayoutRerouted
+    | PayoutFailed
+    | PayoutReturned
+    | TransferMade
+    | AccountFunded
+    | ChargebackReceived
+)

@@ -1,0 +1,73 @@
+"""How things are named: prefixed ids that sort by time, and ids derived from other ids.
+
+Random ids are made by the API, never inside a workflow; everything a workflow names is derived.
+"""
+
+import os
+import re
+import time
+from enum import StrEnum
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ACCOUNT_ID = re.compile(r"^acct_[a-z0-9_]{1,60}$")
+
+
+class Mode(StrEnum):
+    """Test and live are two worlds: keys, accounts and events of one are invisible in the other."""
+
+    TEST = "test"
+    LIVE = "live"
+
+
+def new_identifier(prefix: str) -> str:
+    """Return `{prefix}_` and 26 characters: 48 bits of milliseconds, then 80 random bits.
+
+    Sorts by creation time (lower-case Crockford base32, as ULID). Never call it in a workflow.
+    """
+    number = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
+    return f"{prefix}_{encode_base32(number, 26)}"
+
+
+def encode_base32(number: int, length: int) -> str:
+    """Return `number` in lower-case Crockford base32, left-padded with zeros to `length`."""
+    assert 0 <= number < 32**length
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 32)
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def workflow_id(merchant_id: str, mode: Mode, idempotency_key: str) -> str:
+    """Return the id of the one workflow a key may ever start (semantics rule 1)."""
+    return f"{merchant_id}/{mode}/{idempotency_key}"
+
+
+def rail_key(operation_id: str, attempt_number: int) -> str:
+    """Return the key a rail sees for one attempt; the same on every re-send (semantics rule 6)."""
+    return f"{operation_id}:{attempt_number}"
+
+
+def capture_operation(charge_id: str, capture_number: int) -> str:
+    """Return the operation id of the n-th capture of a charge."""
+    return f"{charge_id}.capture{capture_number}"
+
+
+def void_operation(charge_id: str) -> str:
+    """Return the operation id of a charge's void: one for ever, so a void cannot happen twice."""
+    return f"{charge_id}.void"
+
+
+def account_code(merchant_id: str, mode: Mode, account_id: str) -> str:
+    """Return the ledger's name of a merchant's account; ids are unique per merchant and mode."""
+    return f"{merchant_id}/{mode}/{account_id}"
+
+
+def public_account_id(code: str) -> str:
+    """Return what the API shows of an account code: `acct_…` for owned accounts, else the code."""
+    return code.rsplit("/", 1)[-1]
+
+
+def default_account_id(merchant_id: str, currency: str) -> str:
+    """Return the id of the merchant's own account in a currency, opened on first use."""
+    return f"acct_{merchant_id.removeprefix('mer_')}_{currency.lower()}"

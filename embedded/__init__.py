@@ -1,0 +1,1 @@
+"""PostgreSQL, Temporal and the processes of Ledgerline on one machine, without installing anything."""

@@ -1,0 +1,1 @@
+"""One package per rail provider; adapters never import one another."""

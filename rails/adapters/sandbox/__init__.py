@@ -1,0 +1,1 @@
+"""Adapter for the rails of the sandbox process."""

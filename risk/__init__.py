@@ -1,0 +1,1 @@
+"""Risk of a charge: features, model, policy, and the training of the model."""

@@ -1,0 +1,141 @@
+"""Every setting of every Ledgerline process, in one frozen class read from the environment.
+
+All are optional on one machine: `ledgerline up` fills in what it starts itself and hands it to its
+children as environment. Secrets are never settings here, only the files they are in (mode 0600).
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENVIRONMENT_PREFIX = "LEDGERLINE_"
+ROOT = Path(__file__).resolve().parent
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Settings(BaseSettings):
+    """Environment variables `LEDGERLINE_<FIELD>`; a port of 0 picks a free one (and keeps it in the home)."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    home: Path = Field(
+        default=Path(".ledgerline"),
+        description="Folder of everything one instance keeps: databases, secrets, logs, sandbox.json.",
+    )
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on; 0.0.0.0 in a container.")
+    api_port: int = Field(default=8080, ge=0, le=65535, description="TCP port of the API.")
+    api_public_url: str | None = Field(
+        default=None, description="Where clients reach the API (for links); default http://127.0.0.1:<api_port>."
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="libpq URL with which the worker and poster connect (role ledgerline_app). Set: no embedded "
+        "PostgreSQL; `ledgerline up` then migrates with database_admin_url, or with this URL if that is not set.",
+    )
+    database_api_url: str | None = Field(
+        default=None, description="libpq URL with which HTTP reads connect (role ledgerline_api, row level security)."
+    )
+    database_admin_url: str | None = Field(
+        default=None,
+        description="libpq URL that may create roles and run migrations; only `up` and `migrate` use it.",
+    )
+    database_connections_max: int = Field(
+        default=16, ge=2, description="Connections one process keeps to PostgreSQL, writes and reads together."
+    )
+    postgres_port: int | None = Field(
+        default=None, ge=0, le=65535, description="TCP port of the embedded PostgreSQL; default a free one."
+    )
+    temporal_address: str | None = Field(
+        default=None, description="host:port of a Temporal server. Set: no dev server is started."
+    )
+    temporal_namespace: str = Field(default="default", description="Temporal namespace of all workflows.")
+    temporal_port: int = Field(default=7233, ge=0, le=65535, description="TCP port of the Temporal dev server.")
+    temporal_ui_port: int = Field(default=8233, ge=0, le=65535, description="TCP port of the Temporal web UI.")
+    temporal_ui_url: str | None = Field(
+        default=None, description="Where people reach the Temporal UI (for links, and the codec's CORS origin)."
+    )
+    rails_url: str | None = Field(
+        default=None, description="URL of the sandbox rails. Set: `ledgerline up` starts no sandbox rails."
+    )
+    rails_port: int | None = Field(
+        default=None, ge=0, le=65535, description="TCP port of the sandbox rails; default a free one."
+    )
+    codec_keys_file: Path | None = Field(
+        default=None,
+        description='Keys that encrypt Temporal payloads: {"active": id, "keys": {id: base64 of 32 bytes}}; '
+        "default <home>/secrets/codec_keys.json.",
+    )
+    vault_keys_file: Path | None = Field(
+        default=None,
+        description="Keys that wrap the vault's data keys, same form as codec_keys_file, and `fingerprint`: the key of "
+        "card fingerprints; default <home>/secrets/vault_keys.json.",
+    )
+    audit_key_file: Path | None = Field(
+        default=None,
+        description='Ed25519 key that signs audit records: {"key_id": id, "private_key": base64 of 32 bytes}; '
+        "default <home>/secrets/audit_key.json.",
+    )
+    callback_secret_file: Path | None = Field(
+        default=None,
+        description="Secret with which rails sign what they call back; default <home>/secrets/callback_secret.",
+    )
+    risk_model_path: Path = Field(
+        default=ROOT / "risk" / "artifacts" / "model.cbm", description="The CatBoost model that scores charges."
+    )
+    sync_budget_seconds: float = Field(
+        default=10.0, gt=0, description="How long a request waits for an outcome before answering 202 or 409."
+    )
+    request_bytes_max: int = Field(default=1_000_000, gt=0, description="Largest request body taken; above it 413.")
+    workflow_tasks_max: int = Field(default=64, ge=2, description="Workflow tasks one worker runs at a time.")
+    activities_max: int = Field(default=128, ge=1, description="Regular activities one worker runs at a time.")
+    local_activities_max: int = Field(default=256, ge=1, description="Local activities one worker runs at a time.")
+    workflows_cached_max: int = Field(default=2000, ge=0, description="Workflows one worker keeps in memory.")
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="TCP port of a standalone worker's /metrics; the API has its own."
+    )
+    log_level: LogLevel = Field(default="info", description="Lowest level logged.")
+    log_format: Literal["json", "console"] = Field(default="json", description="One JSON object a line, or for eyes.")
+
+    @property
+    def secrets_folder(self) -> Path:
+        """Folder of generated secrets, mode 0700."""
+        return self.home / "secrets"
+
+    @property
+    def sandbox_file(self) -> Path:
+        """`sandbox.json`: URLs and test keys of a running instance, mode 0600."""
+        return self.home / "sandbox.json"
+
+    @property
+    def codec_keys_path(self) -> Path:
+        """The codec's key file in effect."""
+        return self.codec_keys_file or self.secrets_folder / "codec_keys.json"
+
+    @property
+    def vault_keys_path(self) -> Path:
+        """The vault's key file in effect."""
+        return self.vault_keys_file or self.secrets_folder / "vault_keys.json"
+
+    @property
+    def audit_key_path(self) -> Path:
+        """The audit log's key file in effect."""
+        return self.audit_key_file or self.secrets_folder / "audit_key.json"
+
+    @property
+    def callback_secret_path(self) -> Path:
+        """The callback secret's file in effect."""
+        return self.callback_secret_file or self.secrets_folder / "callback_secret"
+
+    @property
+    def api_url(self) -> str:
+        """Where clients reach the API."""
+        return self.api_public_url or f"http://127.0.0.1:{self.api_port}"
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable of a setting: `api_port` is `LEDGERLINE_API_PORT`."""
+    assert field in Settings.model_fields
+    return f"{ENVIRONMENT_PREFIX}{field.upper()}"

@@ -1,0 +1,1 @@
+"""The one place where card numbers exist, encrypted under wrapped data keys."""

@@ -1,0 +1,1 @@
+"""The stories of money: one workflow a file, pure, on `domain` alone."""

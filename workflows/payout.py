@@ -1,0 +1,238 @@
+"""A payout: money leaves the account into transit, then to the beneficiary or, after a definite no, back."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from domain.facts import Fact, PayoutFailed, PayoutPaid, PayoutRerouted, PayoutStarted
+    from domain.identifiers import rail_key
+    from domain.ledger import KeyClaim, PostingResult, Record, RefusalCode
+    from domain.payout import Payout, PayoutStatus, payout_document
+    from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest
+    from domain.timestamps import rfc3339
+    from workflows import effects, policies, search_attributes
+    from workflows.committing import commit_next_version
+    from workflows.inquiry import InquiryProgress
+    from workflows.ports import PlanPayout
+    from workflows.postings import payout_posting, unknown_outcome_exception
+    from workflows.rail_orders import give_order, renumbered
+
+OPEN_STATUSES: frozenset[str] = frozenset({PayoutStatus.PROCESSING, PayoutStatus.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPayout:
+    """What starts a payout."""
+
+    payout: Payout
+    claim: KeyClaim
+    actor: str = "api"
+
+
+@workflow.defn(name="PayoutWorkflow")
+class PayoutWorkflow:
+    """One run per idempotency key; the only writer of its payout."""
+
+    @workflow.init
+    def __init__(self, start: StartPayout) -> None:
+        self._start = start
+        self._payout = start.payout
+        self._exception: Record | None = None
+
+    @workflow.run
+    async def run(self, start: StartPayout) -> dict[str, Any]:
+        """Tell the story of one payout and return it as the API shows it."""
+        plan = await effects.plan_payout(PlanPayout(payout=start.payout))
+        if not plan.options:
+            return await self._refuse("no_rail_available", "No rail can pay this currency to this destination.")
+        self._payout = replace(self._payout, route=plan.options, rail=plan.options[0].rail, attempts=1)
+        attempt = self._first_attempt()
+        started = await self._start_transit(attempt)
+        if started.refusal is not None:
+            if started.refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
+                return {"object": "superseded", "key_taken_by": started.refusal.object_id}
+            if started.refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS:
+                return started.documents[self._payout.id]
+            return await self._refuse(started.refusal.code.value, started.refusal.detail)
+        await self._pay(attempt, resumed=started.duplicate, attempts_max=plan.attempts_max)
+        return payout_document(self._payout)
+
+    async def _pay(self, attempt: Attempt, *, resumed: bool, attempts_max: int) -> None:
+        """Ask rails in the order of the plan until one pays or none may be asked any more."""
+        while True:
+            attempt, answer = await give_order(self._order(attempt, resumed), attempt, report=self._report)
+            if answer.outcome is Outcome.APPROVED:
+                paid = replace(self._payout, status=PayoutStatus.PAID, next_check_at=None)
+                terms = self._terms()
+                del terms["account"]
+                await self._commit(paid, event="payout.paid", facts=(PayoutPaid(**terms),), attempts=(attempt,))
+                return
+            follow = self._next_rail(answer, attempts_max)
+            if follow is None:
+                failed = replace(
+                    self._payout,
+                    status=PayoutStatus.FAILED,
+                    failure_code=answer.decline_code or "rail_not_available",
+                    failure_detail=f"{attempt.rail} did not take the payout.",
+                    next_check_at=None,
+                )
+                await self._commit(
+                    failed, event="payout.failed", facts=(PayoutFailed(**self._terms()),), attempts=(attempt,)
+                )
+                return
+            again = renumbered(attempt, follow)
+            rerouted = PayoutRerouted(
+                payout_id=self._payout.id,
+                attempt_number=again.number,
+                from_rail=attempt.rail,
+                rail=follow,
+                amount_minor=self._payout.amount_minor,
+                currency=self._payout.currency,
+            )
+            moved = replace(self._payout, rail=follow, attempts=again.number)
+            resumed = await self._commit(moved, facts=(rerouted,), attempts=(attempt, again))
+            attempt = again
+
+    def _next_rail(self, answer: RailAnswer, attempts_max: int) -> str | None:
+        """Return the next rail of the plan after a definite no that another rail may turn into a yes."""
+        soft = answer.outcome is Outcome.DECLINED and answer.decline_class is DeclineClass.SOFT
+        if not soft and answer.outcome is not Outcome.NOT_ATTEMPTED:
+            return None
+        rails = [option.rail for option in self._payout.route]
+        following = rails.index(self._payout.rail or rails[0]) + 1
+        if self._payout.requested_rail != "auto" or following >= min(len(rails), attempts_max):
+            return None
+        return rails[following]
+
+    async def _start_transit(self, attempt: Attempt) -> PostingResult:
+        """Take the money from the account into transit, with the key and the first attempt."""
+        payout = self._payout
+        _, result = await commit_next_version(
+            lambda version: payout_posting(
+                replace(payout, version=version),
+                event="payout.processing",
+                facts=(PayoutStarted(**self._terms()),),
+                attempts=(attempt,),
+                claim=self._start.claim,
+                actor=self._start.actor,
+            ),
+            object_id=payout.id,
+            version=payout.version,
+            open_statuses=frozenset(),
+        )
+        if result.refusal is None:
+            self._payout = replace(payout, version=payout.version + 1)
+        return result
+
+    async def _refuse(self, code: str, detail: str) -> dict[str, Any]:
+        """Remember a refusal before any money moved, so that a retry cannot turn it into a payout."""
+        failed = replace(self._payout, status=PayoutStatus.FAILED, failure_code=code, failure_detail=detail)
+        _, result = await commit_next_version(
+            lambda version: payout_posting(
+                replace(failed, version=version),
+                event="payout.failed",
+                claim=self._start.claim,
+                actor=self._start.actor,
+            ),
+            object_id=failed.id,
+            version=failed.version,
+            open_statuses=frozenset(),
+        )
+        if result.refusal is not None and result.refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
+            return {"object": "superseded", "key_taken_by": result.refusal.object_id}
+        return result.documents[failed.id]
+
+    def _first_attempt(self) -> Attempt:
+        payout = self._payout
+        option = payout.route[0]
+        return Attempt(
+            rail_key=rail_key(payout.id, 1),
+            operation_id=payout.id,
+            number=1,
+            rail=option.rail,
+            flow=Flow.PAYOUT,
+            amount_minor=payout.amount_minor,
+            currency=payout.currency,
+            cost_estimate_minor=round(option.landed_cost_minor),
+            reason=option.reason,
+            requested_at=workflow.now(),
+        )
+
+    def _order(self, attempt: Attempt, resumed: bool) -> RailRequest:
+        payout = self._payout
+        return RailRequest(
+            rail=attempt.rail,
+            flow=Flow.PAYOUT,
+            rail_key=attempt.rail_key,
+            amount_minor=payout.amount_minor,
+            currency=payout.currency,
+            merchant_id=payout.merchant_id,
+            mode=payout.mode,
+            destination=dict(payout.destination),
+            deadline_seconds=policies.RAIL_DEADLINE_SECONDS,
+            resumed=resumed,
+        )
+
+    async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:
+        pending = waiting.outcome is Outcome.PENDING
+        status = PayoutStatus.PROCESSING if pending else PayoutStatus.UNKNOWN
+        first = self._payout.next_check_at is None
+        extra: tuple[Record, ...] = ()
+        if progress.exhausted and self._exception is None:
+            self._exception = unknown_outcome_exception(
+                self._payout.id,
+                rail=waiting.rail,
+                rail_key=waiting.rail_key,
+                since=rfc3339(waiting.requested_at),
+                status="open",
+            )
+            extra = (self._exception,)
+        await self._commit(
+            replace(self._payout, status=status, next_check_at=progress.next_check_at),
+            event="payout.unknown" if first and not pending else None,
+            attempts=(waiting,) if first else (),
+            extra=extra,
+        )
+
+    async def _commit(
+        self,
+        payout: Payout,
+        *,
+        event: str | None = None,
+        facts: tuple[Fact, ...] = (),
+        attempts: tuple[Attempt, ...] = (),
+        extra: tuple[Record, ...] = (),
+    ) -> bool:
+        """Commit the payout's next version; True if an earlier run of this step had done so."""
+        if self._exception is not None and payout.status in (PayoutStatus.PAID, PayoutStatus.FAILED):
+            closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
+            extra, self._exception = (*extra, closed), None
+        version, result = await commit_next_version(
+            lambda version: payout_posting(
+                replace(payout, version=version),
+                event=event,
+                facts=facts,
+                attempts=attempts,
+                actor=self._start.actor,
+                extra=extra,
+            ),
+            object_id=payout.id,
+            version=self._payout.version,
+            open_statuses=OPEN_STATUSES,
+        )
+        assert result.refusal is None, result.refusal
+        self._payout = replace(payout, version=version)
+        workflow.upsert_search_attributes([search_attributes.STATUS.value_set(payout.status.value)])
+        return result.duplicate
+
+    def _terms(self) -> dict[str, Any]:
+        payout = self._payout
+        return {
+            "payout_id": payout.id,
+            "account": payout.source,
+            "rail": payout.rail,
+            "amount_minor": payout.amount_minor,
+            "currency": payout.currency,
+        }

@@ -1,0 +1,54 @@
+"""Every timeout and retry policy, with its reason beside it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import chain, repeat
+
+from temporalio.common import RetryPolicy
+
+from domain.identifiers import Mode
+
+PAYMENTS_QUEUE = "payments"
+BACKGROUND_QUEUE = "background"
+
+RETRY_UNTIL_DONE = RetryPolicy(
+    initial_interval=timedelta(milliseconds=50),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=5),
+    maximum_attempts=0,
+)
+"""Commits and questions are idempotent and must happen: retried until the database or rail is back."""
+
+POST_TIMEOUT = timedelta(seconds=45)
+"""The poster itself retries for 30 s before it says `retryable`; the activity must outlive that."""
+
+ASSESS_TIMEOUT = timedelta(seconds=45)
+"""One read and one posting; the same budget as a posting."""
+
+RAIL_DEADLINE_SECONDS = 2.5
+"""How long a card rail may take before its answer counts as lost; inside the API's sync budget."""
+
+ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
+"""The activity answers by itself at the rail's deadline; this only catches a worker that hangs."""
+
+CHALLENGE_EXPIRY = timedelta(minutes=15)
+"""How long a customer may take for a step-up before the charge is declined."""
+
+NOT_ATTEMPTED_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30))
+"""Pauses before a new attempt of a refund, capture or void that no rail ever saw."""
+
+INQUIRY_DELAYS_SECONDS: dict[Mode, tuple[float, ...]] = {
+    Mode.LIVE: (2, 10, 30, 120, 600, 3600),
+    Mode.TEST: (1, 2, 4, 8),
+}
+"""Pauses before each inquiry (semantics rule 8); test mode is impatient so that people see the end of it."""
+
+INQUIRY_DAILY_SECONDS = 86_400.0
+"""After the last pause the rail is asked once a day, for ever; a person may end it."""
+
+
+def inquiry_delays(mode: Mode) -> Iterator[tuple[float, bool]]:
+    """Yield (seconds to wait, whether the budget is exhausted after this inquiry), without end."""
+    delays = INQUIRY_DELAYS_SECONDS[mode]
+    last = len(delays) - 1
+    return chain(((delay, index == last) for index, delay in enumerate(delays)), repeat((INQUIRY_DAILY_SECONDS, False)))

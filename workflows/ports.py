@@ -1,0 +1,116 @@
+"""Every effect a workflow may ask for: the catalogue of side effects.
+
+`activities/` implements each port exactly once. Activity names are wire contracts: histories of
+running workflows refer to them.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+
+from temporalio import activity
+
+from domain.charge import Charge
+from domain.ledger import KeyClaim, Posting, PostingResult
+from domain.payout import Payout
+from domain.rail import Flow, RailAnswer, RailRequest, RouteOption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessCharge:
+    """A charge to score, route and write ahead, with the claim of its idempotency key."""
+
+    charge: Charge
+    claim: KeyClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessedCharge:
+    """The charge with risk, route and, where it may proceed, its first attempt (committed).
+
+    `fee_basis_points` and `fee_fixed_minor` are the merchant's price for it. `resumed`: an earlier run
+    had already committed this assessment, so the attempt may have been sent.
+    `authorization_seconds`: how long an authorization may wait for its capture.
+    `key_taken_by`: the key belongs to another object; nothing was written and the run must end.
+    """
+
+    charge: Charge
+    fee_basis_points: int = 0
+    fee_fixed_minor: int = 0
+    attempts_max: int = 3
+    authorization_seconds: int = 604_800
+    resumed: bool = False
+    key_taken_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPayout:
+    """A payout whose rails are to be ranked."""
+
+    payout: Payout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutePlan:
+    """Ranked rails, best first; empty when no rail can do it."""
+
+    options: tuple[RouteOption, ...]
+    attempts_max: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailInquiry:
+    """A question about an earlier order: what became of `rail_key`, sent at `sent_at`?"""
+
+    rail: str
+    flow: Flow
+    rail_key: str
+    sent_at: datetime
+    mode: str
+    deadline_seconds: float = 5.0
+
+
+class AssessmentPort(ABC):
+    """Deciding: risk, routes, and the write-ahead of the decision."""
+
+    @abstractmethod
+    @activity.defn(name="assess_charge")
+    async def assess_charge(self, request: AssessCharge) -> AssessedCharge:
+        """Score, route and write ahead a charge.
+
+        Idempotent on the charge's id: a re-run returns the committed assessment, never a new one.
+        """
+
+    @abstractmethod
+    @activity.defn(name="plan_payout")
+    async def plan_payout(self, request: PlanPayout) -> RoutePlan:
+        """Return the ranked rails for a payout. Reads only."""
+
+
+class RailPort(ABC):
+    """Talking to rails."""
+
+    @abstractmethod
+    @activity.defn(name="attempt")
+    async def attempt(self, request: RailRequest) -> RailAnswer:
+        """Give one order to one rail under its deadline.
+
+        Idempotent on `rail_key`. Every failure of the rail is an answer, never an exception.
+        """
+
+    @abstractmethod
+    @activity.defn(name="inquire")
+    async def inquire(self, request: RailInquiry) -> RailAnswer:
+        """Ask a rail what became of an order. Reads only at the rail; UNKNOWN while it can't tell."""
+
+
+class BookPort(ABC):
+    """Writing: the one door through which workflows change the books."""
+
+    @abstractmethod
+    @activity.defn(name="post")
+    async def post(self, posting: Posting) -> PostingResult:
+        """Commit a posting in one SERIALIZABLE transaction. Idempotent on its key.
+
+        A refusal is a result. Lost connections and serialization failures are retryable errors.
+        """

@@ -1,0 +1,187 @@
+"""What each step commits: pure builders of postings from an object's next state.
+
+The posting's key is `{object}:{version}`, so a step that runs twice commits once.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from domain.charge import Charge, charge_document
+from domain.dispute import Dispute, dispute_document
+from domain.facts import Fact
+from domain.ledger import AuditDraft, EventDraft, KeyClaim, Posting, Record, RecordKind, RefundGuard
+from domain.payout import Payout, payout_document
+from domain.rail import Attempt, Outcome
+from domain.refund import Refund, refund_document
+from domain.timestamps import rfc3339
+from domain.transfer import Transfer, transfer_document
+
+Steps = tuple[Attempt, ...]
+
+
+def attempt_record(attempt: Attempt) -> Record:
+    """Return the attempt's row: version 1 is the write-ahead, 2 an open answer, 3 the definite one."""
+    version = {Outcome.SENT: 1, Outcome.UNKNOWN: 2, Outcome.PENDING: 2}.get(attempt.outcome, 3)
+    document: dict[str, Any] = asdict(attempt)
+    document["status"] = attempt.outcome.value
+    document["requested_at"] = rfc3339(attempt.requested_at)
+    return Record(kind=RecordKind.ATTEMPT, id=attempt.rail_key, version=version, document=document)
+
+
+def charge_posting(
+    charge: Charge,
+    *,
+    event: str | None = None,
+    facts: tuple[Fact, ...] = (),
+    attempts: Steps = (),
+    claim: KeyClaim | None = None,
+    actor: str = "workflow",
+    extra: tuple[Record, ...] = (),
+    internal: dict[str, Any] | None = None,
+) -> Posting:
+    """Return the commit of a charge's new version with the attempts and facts it stems from."""
+    record = Record(
+        kind=RecordKind.CHARGE,
+        id=charge.id,
+        version=charge.version,
+        document=charge_document(charge),
+        internal=internal or {},
+    )
+    return Posting(
+        key=f"{charge.id}:{charge.version}",
+        merchant_id=charge.merchant_id,
+        mode=charge.mode,
+        audit=_audit(actor, event or f"charge.{charge.status}", charge.id, charge.version),
+        facts=facts,
+        records=(record, *map(attempt_record, attempts), *extra),
+        events=(EventDraft(type=event, object_id=charge.id, version=charge.version),) if event else (),
+        claim=claim,
+    )
+
+
+def refund_posting(
+    refund: Refund,
+    *,
+    event: str | None = None,
+    facts: tuple[Fact, ...] = (),
+    attempts: Steps = (),
+    claim: KeyClaim | None = None,
+    guard: RefundGuard | None = None,
+    actor: str = "workflow",
+    extra: tuple[Record, ...] = (),
+) -> Posting:
+    """Return the commit of a refund's new version."""
+    record = Record(
+        kind=RecordKind.REFUND,
+        id=refund.id,
+        version=refund.version,
+        document=refund_document(refund),
+        internal={"original_rail_key": refund.original_rail_key},
+    )
+    return Posting(
+        key=f"{refund.id}:{refund.version}",
+        merchant_id=refund.merchant_id,
+        mode=refund.mode,
+        audit=_audit(actor, event or f"refund.{refund.status}", refund.id, refund.version),
+        facts=facts,
+        records=(record, *map(attempt_record, attempts), *extra),
+        events=(EventDraft(type=event, object_id=refund.id, version=refund.version),) if event else (),
+        claim=claim,
+        refund_guard=guard,
+    )
+
+
+def payout_posting(
+    payout: Payout,
+    *,
+    event: str | None = None,
+    facts: tuple[Fact, ...] = (),
+    attempts: Steps = (),
+    claim: KeyClaim | None = None,
+    actor: str = "workflow",
+    extra: tuple[Record, ...] = (),
+) -> Posting:
+    """Return the commit of a payout's new version."""
+    record = Record(
+        kind=RecordKind.PAYOUT,
+        id=payout.id,
+        version=payout.version,
+        document=payout_document(payout),
+        internal={"route": [asdict(option) for option in payout.route]},
+    )
+    return Posting(
+        key=f"{payout.id}:{payout.version}",
+        merchant_id=payout.merchant_id,
+        mode=payout.mode,
+        audit=_audit(actor, event or f"payout.{payout.status}", payout.id, payout.version),
+        facts=facts,
+        records=(record, *map(attempt_record, attempts), *extra),
+        events=(EventDraft(type=event, object_id=payout.id, version=payout.version),) if event else (),
+        claim=claim,
+    )
+
+
+def transfer_posting(
+    transfer: Transfer, *, event: str, facts: tuple[Fact, ...], claim: KeyClaim, actor: str
+) -> Posting:
+    """Return the one commit of a transfer: movement, object, event, audit and key together."""
+    record = Record(
+        kind=RecordKind.TRANSFER, id=transfer.id, version=transfer.version, document=transfer_document(transfer)
+    )
+    return Posting(
+        key=f"{transfer.id}:{transfer.version}",
+        merchant_id=transfer.merchant_id,
+        mode=transfer.mode,
+        audit=_audit(actor, event, transfer.id, transfer.version),
+        facts=facts,
+        records=(record,),
+        events=(EventDraft(type=event, object_id=transfer.id, version=transfer.version),),
+        claim=claim,
+    )
+
+
+def dispute_posting(dispute: Dispute, *, event: str, facts: tuple[Fact, ...]) -> Posting:
+    """Return the commit of a dispute's new version."""
+    record = Record(
+        kind=RecordKind.DISPUTE,
+        id=dispute.id,
+        version=dispute.version,
+        document=dispute_document(dispute),
+        internal={"rail_reference": dispute.rail_reference},
+    )
+    return Posting(
+        key=f"{dispute.id}:{dispute.version}",
+        merchant_id=dispute.merchant_id,
+        mode=dispute.mode,
+        audit=_audit(f"rail:{dispute.rail}", event, dispute.id, dispute.version),
+        facts=facts,
+        records=(record,),
+        events=(EventDraft(type=event, object_id=dispute.id, version=dispute.version),),
+    )
+
+
+def unknown_outcome_exception(object_id: str, *, rail: str, rail_key: str, since: str | None, status: str) -> Record:
+    """Return the exception a person must look at when a rail never tells (semantics rule 8).
+
+    `status` is `open` (version 1) or `resolved` (version 2); the id derives from the rail key.
+    """
+    return Record(
+        kind=RecordKind.EXCEPTION,
+        id=f"exc_{rail_key.replace(':', '_').replace('.', '_')}",
+        version=1 if status == "open" else 2,
+        document={
+            "id": f"exc_{rail_key.replace(':', '_').replace('.', '_')}",
+            "object": "exception",
+            "kind": "unknown_outcome",
+            "status": status,
+            "subject": object_id,
+            "rail": rail,
+            "rail_key": rail_key,
+            "detail": f"{rail} has not said what became of {rail_key}; no scheduled inquiry brought an outcome.",
+            "since": since,
+        },
+    )
+
+
+def _audit(actor: str, action: str, object_id: str, version: int) -> AuditDraft:
+    return AuditDraft(actor=actor, action=action, object_id=object_id, details={"version": version})

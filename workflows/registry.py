@@ -1,0 +1,9 @@
+"""Every workflow a worker runs; names are wire contracts."""
+
+from workflows.charge import ChargeWorkflow
+from workflows.dispute import DisputeWorkflow
+from workflows.payout import PayoutWorkflow
+from workflows.refund import RefundWorkflow
+from workflows.transfer import TransferWorkflow
+
+PAYMENT_WORKFLOWS = (ChargeWorkflow, RefundWorkflow, PayoutWorkflow, TransferWorkflow, DisputeWorkflow)
