@@ -10,6 +10,14 @@ from typing import Any
 Document = dict[str, Any]
 
 
+def is_outcome(document: Document) -> bool:
+    """Tell whether a document is worth answering a waiting client with.
+
+    `processing` is not, unless the rail took the order and is asked again later (`next_check_at`).
+    """
+    return document.get("status") != "processing" or document.get("next_check_at") is not None
+
+
 class OutcomeBoard:
     """Futures of waiters by workflow id. One event loop only."""
 

@@ -39,6 +39,7 @@ class Home:
         self.folder = folder.expanduser().absolute()
         self.secrets_folder = self.folder / "secrets"
         self.logs_folder = self.folder / "logs"
+        self.sandbox_file = self.folder / "sandbox.json"
         self._state_file = self.folder / "state.json"
         self._lock_file = self.folder / "supervisor.lock"
         self._lock: int | None = None
@@ -81,6 +82,16 @@ class Home:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._lock = descriptor
+        return True
+
+    def lock_is_free(self) -> bool:
+        """Tell whether no supervisor of this home lives now (by taking the lock and letting go again)."""
+        assert self._lock is None, "asked by the owner itself"
+        if not self.try_lock():
+            return False
+        assert self._lock is not None
+        os.close(self._lock)
+        self._lock = None
         return True
 
     def owner_pid(self) -> int | None:

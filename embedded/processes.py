@@ -53,14 +53,19 @@ def launch(
             env=dict(environment),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_die_with_parent(death_signal),
+            preexec_fn=_arrange_death(death_signal),
             user=uid,
             group=uid,
             extra_groups=None if uid is None else [],
         )
 
 
-def _die_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
+def die_with_parent(death_signal: signal.Signals) -> None:
+    """Have the kernel send this process a signal when the process that started it ends, however it ends."""
+    _libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
+
+
+def _arrange_death(death_signal: signal.Signals) -> Callable[[], None]:
     parent = os.getpid()
 
     def arrange_death() -> None:

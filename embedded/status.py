@@ -36,6 +36,13 @@ class StatusBoard:
         self._console.print(line, markup=False)
         sys.stdout.flush()
 
+    def progress(self, line: str) -> None:
+        """Say what is going on now; on a terminal the next line takes its place."""
+        if self._console.is_terminal:
+            self._console.print(line, markup=False, end="\r")
+        else:
+            self.note(line)
+
     def fail(self, sentence: str) -> None:
         """Print the one sentence of a failure to standard error."""
         self.close()

@@ -89,7 +89,7 @@ class RiskFacts:
 
 def amount_eur(amount_minor: int, currency: str) -> float:
     """Return the magnitude of an amount in EUR-like major units: 842000 JPY minor is 5052.0."""
-    return amount_minor / 10 ** exponent(currency) * EUR_MAGNITUDE.get(currency, 1.0)
+    return amount_minor / float(10 ** exponent(currency)) * EUR_MAGNITUDE.get(currency, 1.0)
 
 
 def feature_vector(facts: RiskFacts) -> list[float]:

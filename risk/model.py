@@ -97,7 +97,9 @@ class RiskModel:
             for index, typical in replacements:
                 row[index] = typical
             rows.append(row)
-        raw = [float(value) for value in self._classifier.predict(rows, prediction_type="RawFormulaVal", thread_count=1)]
+        raw = [
+            float(value) for value in self._classifier.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
+        ]
         contributions = [(raw[0] - without, words) for without, (words, _) in zip(raw[1:], REASON_GROUPS, strict=True)]
         contributions.sort(reverse=True)
         reasons = tuple(words for amount, words in contributions[:REASONS_MAX] if amount >= CONTRIBUTION_MIN)

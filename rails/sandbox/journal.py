@@ -4,6 +4,7 @@ Decides how a line gets there before an answer goes out, and what a torn last li
 kill -9 (it was never answered for, so it is cut off). It does not know what the lines say.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -14,12 +15,17 @@ Line = dict[str, Any]
 
 
 class Journal:
-    """Append-only JSON lines. Survives a killed process, not a lost machine (no fsync)."""
+    """Append-only JSON lines of one process. Survives a killed process, not a lost machine (no fsync).
+
+    Raises:
+        BlockingIOError: another process writes this journal. Not retryable.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def replay(self) -> Iterator[Line]:
         """Yield every whole line from the start; cut off a torn last one.

@@ -29,13 +29,9 @@ class Network:
 NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
-        Network(
-            name="card_alpha", flows=CARD_FLOWS, latency_seconds=0.002, approval_odds=0.94, final_funds=True
-        ),
+        Network(name="card_alpha", flows=CARD_FLOWS, latency_seconds=0.002, approval_odds=0.94, final_funds=True),
         Network(name="card_beta", flows=CARD_FLOWS, latency_seconds=0.003, approval_odds=0.90, final_funds=True),
-        Network(
-            name="card_gamma", flows=CARD_FLOWS, latency_seconds=0.006, approval_odds=0.86, final_funds=False
-        ),
+        Network(name="card_gamma", flows=CARD_FLOWS, latency_seconds=0.006, approval_odds=0.86, final_funds=False),
         Network(
             name="bank_instant",
             flows=PAYOUT_FLOWS,

@@ -144,9 +144,7 @@ def attempt_number(rail_key: str) -> int:
     return int(number) if number.isdecimal() else 1
 
 
-def conduct_of(
-    scenario: str, *, rail: str, rail_key: str, approval_odds: float, authenticated: bool
-) -> Conduct:
+def conduct_of(scenario: str, *, rail: str, rail_key: str, approval_odds: float, authenticated: bool) -> Conduct:
     """Return what the rail does with an authorization or payout of this scenario."""
     if scenario == "authentication" and authenticated:
         return APPROVES

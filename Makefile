@@ -1,0 +1,52 @@
+# Everything a newcomer needs: `make up` (a running sandbox), `make test` (the whole suite).
+# Needs Python >= 3.11, make and git; everything else is installed into .venv from hashed locks.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench clean lock
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := activities api audit commands domain embedded events ledger rails risk vault workflows
+MODULES := cli.py settings.py worker.py
+
+help:
+	@echo 'make up     start the sandbox here; ends with the line "ledgerline ready"; Ctrl-C stops it'
+	@echo 'make test   run the whole test suite against real PostgreSQL and Temporal servers'
+	@echo 'make check  format, lint, types, import contracts, fast tests'
+	@echo 'make bench  run the benchmarks beside their peers'
+	@echo 'make lock   compile the hashed locks anew from pyproject.toml'
+	@echo 'make clean  remove .venv and caches (never your data in .ledgerline)'
+
+up: $(VENV)/.run
+	@exec $(BIN)/ledgerline up --stop-with-parent
+
+test: $(VENV)/.dev
+	@exec $(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev
+	@echo 'format';           $(BIN)/ruff format --check -q .
+	@echo 'lint';             $(BIN)/ruff check -q .
+	@echo 'types';            $(BIN)/mypy --no-error-summary $(wildcard $(MODULES) $(PACKAGES)) tests/conftest.py
+	@echo 'import contracts'; $(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	@echo 'fast tests';       exec $(BIN)/pytest $(wildcard tests/architecture tests/unit tests/replay)
+
+bench: $(VENV)/.dev
+	@exec $(BIN)/ledgerline bench $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache catboost_info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# Hashes are what pins a package, so locks name no registry. Needs uv (https://docs.astral.sh/uv).
+lock:
+	uv pip compile --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.lock
+	uv pip compile --python-version 3.11 --generate-hashes --no-header --no-annotate -q --extra dev pyproject.toml -o requirements-dev.lock
+
+$(VENV)/.run: requirements.lock deploy/ledgerline deploy/make-venv
+	@deploy/make-venv $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock deploy/ledgerline deploy/make-venv
+	@deploy/make-venv $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,1 @@
+"""Effects: the implementation of every port in `workflows/ports.py`."""

@@ -1,0 +1,71 @@
+"""Talking to rails: looks before it re-sends, detokenises at the last moment, turns failures into answers."""
+
+import time
+from dataclasses import replace
+
+from psycopg_pool import AsyncConnectionPool
+from temporalio import activity
+
+from activities.stored_attempts import stored_answer
+from domain.identifiers import Mode
+from domain.rail import Flow, Outcome, RailAnswer, RailRequest
+from domain.sandbox import is_sandbox_token
+from rails.adapter import CardDetails
+from rails.registry import Rails
+from vault.tokens import Vault
+from workflows.ports import RailInquiry, RailPort
+
+
+class RailActivities(RailPort):
+    """The rail port over the adapters this worker was configured with."""
+
+    def __init__(self, *, rails: Rails, vault: Vault, pool: AsyncConnectionPool) -> None:
+        self._rails = rails
+        self._vault = vault
+        self._pool = pool
+
+    @activity.defn(name="attempt")
+    async def attempt(self, request: RailRequest) -> RailAnswer:
+        """Give one order to one rail. Idempotent on `rail_key`; see `RailPort.attempt`."""
+        resumed = request.resumed or activity.info().attempt > 1
+        if resumed:
+            # An earlier run may have got this attempt's answer into the books: then that is the answer.
+            answer = await stored_answer(self._pool, request.rail_key)
+            if answer is not None:
+                return answer
+            request = replace(request, resumed=True)
+        card = await self._card(request)
+        started = time.perf_counter()
+        answer = await self._rails.adapter(request.rail).execute(request, card)
+        if not answer.latency_ms:
+            answer = replace(answer, latency_ms=(time.perf_counter() - started) * 1000)
+        self._rails.health.record(request.rail, answer.outcome)
+        return answer
+
+    @activity.defn(name="inquire")
+    async def inquire(self, request: RailInquiry) -> RailAnswer:
+        """Ask a rail what became of an order. See `RailPort.inquire`."""
+        answer = await self._rails.adapter(request.rail).inquire(
+            flow=request.flow,
+            rail_key=request.rail_key,
+            sent_at=request.sent_at,
+            deadline_seconds=request.deadline_seconds,
+        )
+        if answer.outcome is not Outcome.UNKNOWN:
+            self._rails.health.record(request.rail, answer.outcome)
+        return answer
+
+    async def _card(self, request: RailRequest) -> CardDetails | None:
+        token = request.source
+        if request.flow is Flow.PAYOUT and request.destination is not None:
+            token = request.destination.get("token")
+        if token is None or is_sandbox_token(token):
+            return None
+        card = await self._vault.detokenize(
+            token,
+            merchant_id=request.merchant_id,
+            mode=Mode(request.mode),
+            purpose=f"{request.flow} {request.rail_key}",
+            actor="worker",
+        )
+        return CardDetails(number=card.number, exp_month=card.exp_month, exp_year=card.exp_year)

@@ -1,0 +1,41 @@
+"""What the books remember of attempts: answers already known, and outcomes counted per rail."""
+
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+
+from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Outcome, RailAnswer
+
+_ANSWER = "SELECT document FROM attempts WHERE id = %s"
+_COUNTS = """
+SELECT rail, count(*) FILTER (WHERE outcome = 'approved'), count(*) FILTER (WHERE outcome = 'declined')
+FROM attempts WHERE flow = %s AND created_at > now() - interval '30 days' GROUP BY rail
+"""
+
+
+async def stored_answer(pool: AsyncConnectionPool, rail_key: str) -> RailAnswer | None:
+    """Return the definite answer an attempt already has in the books, or None when it has none."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute(_ANSWER, (rail_key,))).fetchone()
+    if row is None:
+        return None
+    document: dict[str, Any] = row[0]
+    outcome = Outcome(document["outcome"])
+    if outcome not in DEFINITE_OUTCOMES:
+        return None
+    decline_class = document.get("decline_class")
+    return RailAnswer(
+        outcome=outcome,
+        decline_code=document.get("decline_code"),
+        decline_class=DeclineClass(decline_class) if decline_class else None,
+        rail_reference=document.get("rail_reference"),
+        final_funds=bool(document.get("final_funds")),
+        latency_ms=document.get("latency_ms") or 0.0,
+    )
+
+
+async def attempt_counts(pool: AsyncConnectionPool, flow: str) -> dict[str, tuple[int, int]]:
+    """Return (approved, declined) of the last 30 days by rail for one flow."""
+    async with pool.connection() as connection:
+        rows = await (await connection.execute(_COUNTS, (flow,))).fetchall()
+    return {str(rail): (int(approved), int(declined)) for rail, approved, declined in rows}

@@ -1,0 +1,1 @@
+"""The HTTP API: one file per object, problem documents, idempotent writes."""

@@ -1,0 +1,94 @@
+"""The outermost layer, plain ASGI: request ids, the body limit, timing, and the last catch.
+
+No BaseHTTPMiddleware: it costs a task and a queue per request.
+"""
+
+import time
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import Problem, problem_from, problem_response
+from api.metrics import HttpMetrics
+from domain.identifiers import new_identifier
+
+BODY_BYTES_MAX = 1_000_000
+
+log = structlog.get_logger(__name__)
+
+
+class BodyTooLargeError(Problem):
+    """More than `BODY_BYTES_MAX` bytes were sent; raised while reading, before all of it is here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            413,
+            "body_too_large",
+            f"A request body may have at most {BODY_BYTES_MAX} bytes.",
+            headers={"Connection": "close"},
+        )
+
+
+class Edge:
+    """Wraps the application: every answer, errors included, leaves with a `Request-Id`."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; anything but HTTP passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_identifier("req")
+        scope["ledgerline.request_id"] = request_id
+        started = time.perf_counter()
+        status = 500
+        answered = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, answered
+            if message["type"] == "http.response.start":
+                answered = True
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            if declared_length(scope) > BODY_BYTES_MAX:
+                raise BodyTooLargeError
+            await self._app(scope, limited(receive), send_with_id)
+        except Exception as error:
+            problem = problem_from(error)
+            if problem.status == 500:
+                log.error("request_failed", request_id=request_id, exc_info=error)
+            if answered:
+                raise
+            await problem_response(problem, request_id)(scope, receive, send_with_id)
+        finally:
+            self._metrics.observe(scope, status, time.perf_counter() - started)
+
+
+def declared_length(scope: Scope) -> int:
+    """Return the Content-Length a client declares, 0 when it declares none."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def limited(receive: Receive) -> Receive:
+    """Return a `receive` that stops at the body limit, whether or not a length was declared."""
+    seen = 0
+
+    async def receive_limited() -> Message:
+        nonlocal seen
+        message: dict[str, Any] = dict(await receive())
+        seen += len(message.get("body", b""))
+        if seen > BODY_BYTES_MAX:
+            raise BodyTooLargeError
+        return message
+
+    return receive_limited

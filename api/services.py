@@ -1,0 +1,105 @@
+"""What the API needs from the rest of the core, as protocols; `api/app.py` is handed one `Services`.
+
+The API imports neither rails nor risk nor the poster: whoever composes the process passes them in.
+"""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fastapi import APIRouter
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+
+from domain.book import BookWriter
+from domain.identifiers import Mode
+from domain.outcomes import OutcomeBoard
+from domain.pricing import Price
+from domain.rail import RouteOption
+from domain.risk import RiskAssessment, RiskPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteRequest:
+    """A charge that is not made: which rails would it be sent to, in which order, and why."""
+
+    merchant_id: str
+    mode: Mode
+    amount_minor: int
+    currency: str
+    source: str
+    rail: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """A charge that is not made: what would risk say to it?"""
+
+    merchant_id: str
+    mode: Mode
+    amount_minor: int
+    currency: str
+    source: str
+    customer: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class RailCatalogue(Protocol):
+    """The rails this installation can reach."""
+
+    def profiles(self) -> Sequence[Mapping[str, Any]]:
+        """Return one JSON-able document per rail; `rail` is its name, `flows` what it can do."""
+        ...
+
+
+class QuoteRoute(Protocol):
+    """Ranks the rails for a charge without making it."""
+
+    def __call__(self, request: QuoteRequest) -> Awaitable[Sequence[RouteOption]]:
+        """Return the route plan, best rail first. Reads only."""
+        ...
+
+
+class ScoreRisk(Protocol):
+    """Scores a charge without making it."""
+
+    def __call__(self, request: ScoreRequest) -> Awaitable[RiskAssessment]:
+        """Return the assessment under the merchant's own policy. Reads only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyDefaults:
+    """What holds for a merchant who has set no policy; documents as `GET` shows them."""
+
+    risk: RiskPolicy = field(default_factory=RiskPolicy)
+    routing: Mapping[str, Any] = field(default_factory=dict)
+    pricing: Mapping[str, Price] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything the API is composed of.
+
+    `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
+    merchants and API keys; both through psycopg. `callback_secret` signs what rails tell us,
+    `challenge_secret` the sandbox's challenge pages.
+    """
+
+    temporal: Client
+    reads: AsyncEngine
+    key_admin: AsyncEngine
+    book: BookWriter
+    board: OutcomeBoard
+    rails: RailCatalogue
+    quote: QuoteRoute
+    score: ScoreRisk
+    callback_secret: bytes
+    challenge_secret: bytes
+    public_url: str
+    defaults: PolicyDefaults = field(default_factory=PolicyDefaults)
+    vault_routes: APIRouter | None = None
+    codec_routes: APIRouter | None = None
+    sync_budget_seconds: float = 10.0
+    start_timeout_seconds: float = 5.0
+    key_cache_seconds: float = 30.0

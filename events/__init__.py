@@ -1,0 +1,1 @@
+"""Reading the event log by its per-merchant sequence."""

@@ -1,0 +1,117 @@
+"""What every rail adapter offers, and what the core knows about a rail before it calls it.
+
+Decides nothing: routing reads the profiles, `outcomes.py` reads the answers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from domain.rail import Flow, RailAnswer, RailRequest
+
+RailKind = Literal["card", "bank", "payout"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardDetails:
+    """A card on its way from the vault to one rail. The number never shows in a repr."""
+
+    number: str = field(repr=False)
+    exp_month: int = field(repr=False)
+    exp_year: int = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailPrice:
+    """What a rail charges in one currency: basis points of the amount and a fixed part, in minor units."""
+
+    basis_points: int
+    fixed_minor: int
+
+    def __post_init__(self) -> None:
+        assert self.basis_points >= 0 and self.fixed_minor >= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailProfile:
+    """What is known of a rail: abilities, prices, speed, and what it guarantees.
+
+    `prices` by currency: a currency without a price is one the rail does not take.
+    `settlement_seconds`: from approval to final money. `final_funds`: the approval itself is final.
+    `idempotent`: a re-sent rail key is never done twice. `not_found_final_after_seconds`: an order
+    the rail doesn't know that long after it was sent will never happen; None: it gives no such
+    promise. `approval_prior`: expected share of approvals before anything was learned.
+    """
+
+    name: str
+    kind: RailKind
+    flows: frozenset[Flow]
+    prices: Mapping[str, RailPrice]
+    settlement_seconds: float
+    final_funds: bool
+    idempotent: bool
+    not_found_final_after_seconds: int | None
+    approval_prior: float
+    payout_destinations: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        assert 0.0 < self.approval_prior < 1.0
+        assert self.settlement_seconds >= 0.0
+        assert bool(self.payout_destinations) == (Flow.PAYOUT in self.flows)
+
+    @property
+    def currencies(self) -> frozenset[str]:
+        """Return the currencies the rail has a price for."""
+        return frozenset(self.prices)
+
+
+class RailAdapter(Protocol):
+    """One rail. Failures of the rail are answers, never exceptions; only cancellation passes through."""
+
+    @property
+    def profile(self) -> RailProfile:
+        """Return what is known of the rail."""
+        ...
+
+    async def execute(self, request: RailRequest, card: CardDetails | None) -> RailAnswer:
+        """Give one order to the rail within `request.deadline_seconds`.
+
+        Idempotent on `request.rail_key`: at a rail without idempotency of its own a resumed order is
+        asked about before it is sent again.
+
+        Raises:
+            ValueError: the rail has no capability for this flow. Not retryable.
+        """
+        ...
+
+    async def inquire(self, *, flow: Flow, rail_key: str, sent_at: datetime, deadline_seconds: float) -> RailAnswer:
+        """Return what became of an order: UNKNOWN while the rail can't tell.
+
+        NOT_ATTEMPTED only where the rail guarantees that an unknown order will never happen. Call it
+        only when no send of this key is under way. Safe to repeat.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. Idempotent."""
+        ...
+
+
+def profile_document(profile: RailProfile) -> dict[str, Any]:
+    """Return the profile as the API shows it."""
+    return {
+        "id": profile.name,
+        "object": "rail",
+        "kind": profile.kind,
+        "flows": sorted(flow.value for flow in profile.flows),
+        "currencies": sorted(profile.prices),
+        "prices": {
+            currency: {"basis_points": price.basis_points, "fixed": price.fixed_minor}
+            for currency, price in sorted(profile.prices.items())
+        },
+        "settlement_seconds": profile.settlement_seconds,
+        "final_funds": profile.final_funds,
+        "idempotent": profile.idempotent,
+        "payout_destinations": sorted(profile.payout_destinations),
+    }

@@ -1,0 +1,318 @@
+"""What the sandbox rails really did: the world's side of the books.
+
+Decides each order by the rail's own rules, exactly once per key, and writes it down before anybody
+hears of it. Money effects are synchronous: between a check and its record nothing else runs.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rails.sandbox.journal import Journal
+from rails.sandbox.networks import NETWORKS
+from rails.sandbox.orders import Order
+from rails.sandbox.scenarios import (
+    APPROVES,
+    DISPUTE_AFTER_SECONDS,
+    REFUND_FAILS_AFTER_SECONDS,
+    Conduct,
+    conduct_of,
+    scenario_of_card,
+    scenario_of_destination,
+    scenario_of_token,
+)
+
+Clock = Callable[[], float]
+
+
+class OrderConflictError(Exception):
+    """The key was used for another order before; what that one did stands. Not retryable."""
+
+
+class KeyClosedError(Exception):
+    """An inquiry was told for good that this key never happened, so it never will. Not retryable."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """One row of the truth. `at` and `decided_at` are seconds since the epoch.
+
+    `ending` is what the order comes to; until `decided_at` the rail itself calls it pending.
+    """
+
+    rail: str
+    rail_key: str
+    kind: str
+    amount: int
+    currency: str
+    ending: str
+    at: float
+    decided_at: float
+    reference: str
+    fingerprint: str
+    scenario: str
+    decline_code: str | None = None
+    original: str | None = None
+    source: str | None = None
+    capture: bool = False
+    answered: bool = True
+    inquiry_tells: bool = True
+    calls: int = 1
+
+    def outcome(self, now: float) -> str:
+        """Return `approved`, `declined`, or `pending` while it is undecided."""
+        return self.ending if now >= self.decided_at else "pending"
+
+
+@dataclass(slots=True, kw_only=True)
+class Dispute:
+    """A chargeback the rail tells the merchant's side about until it is acknowledged."""
+
+    id: str
+    rail: str
+    rail_key: str
+    reference: str
+    amount: int
+    currency: str
+    reason: str
+    due_at: float
+    delivered: bool = field(default=False)
+
+
+class Truth:
+    """All operations and disputes, in memory and in the journal. One event loop, one process."""
+
+    def __init__(self, journal: Journal, *, clock: Clock = time.time) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._operations: dict[tuple[str, str], Operation] = {}
+        self._referring: dict[tuple[str, str], list[Operation]] = {}
+        self._closed: set[tuple[str, str]] = set()
+        self._disputes: dict[str, Dispute] = {}
+        self._on_dispute: Callable[[Dispute], None] | None = None
+        for line in journal.replay():
+            self._recall(line)
+
+    def subscribe(self, on_dispute: Callable[[Dispute], None]) -> list[Dispute]:
+        """Call `on_dispute` for every new dispute; return those still to be delivered."""
+        self._on_dispute = on_dispute
+        return [dispute for dispute in self._disputes.values() if not dispute.delivered]
+
+    def take(self, order: Order) -> Operation | None:
+        """Carry out an order, or find it carried out. None: its connection is to be refused.
+
+        Idempotent on (rail, rail_key).
+
+        Raises:
+            OrderConflictError: the key belongs to another order.
+            KeyClosedError: the key was declared never to have happened.
+        """
+        key = (order.rail, order.rail_key)
+        known = self._operations.get(key)
+        if known is not None:
+            if known.fingerprint != order.fingerprint:
+                raise OrderConflictError(f"{order.rail_key} was used for another order")
+            known.calls += 1
+            self._journal.append({"line": "call", "rail": known.rail, "rail_key": known.rail_key})
+            return known
+        if key in self._closed:
+            raise KeyClosedError(f"{order.rail_key} was declared never to have happened")
+        scenario, conduct = self._judge(order)
+        if conduct.refused:
+            return None
+        operation = self._write_down(order, scenario, conduct)
+        self._raise_dispute(operation)
+        return operation
+
+    def find(self, rail: str, rail_key: str) -> Operation | None:
+        """Return the operation under a key."""
+        return self._operations.get((rail, rail_key))
+
+    def close_key(self, rail: str, rail_key: str) -> None:
+        """Promise that an unknown key never happens. Idempotent."""
+        key = (rail, rail_key)
+        assert key not in self._operations
+        if key not in self._closed:
+            self._closed.add(key)
+            self._journal.append({"line": "closed", "rail": rail, "rail_key": rail_key})
+
+    def mark_delivered(self, dispute: Dispute) -> None:
+        """Remember that the merchant's side acknowledged a dispute."""
+        dispute.delivered = True
+        self._journal.append({"line": "delivered", "id": dispute.id})
+
+    def document(self) -> dict[str, Any]:
+        """Return the public truth: operations with an effect or a final answer, and the disputes."""
+        now = self._clock()
+        operations: list[dict[str, Any]] = []
+        pending: list[dict[str, Any]] = []
+        for operation in self._operations.values():
+            row = _truth_row(operation, now)
+            (pending if row["outcome"] == "pending" else operations).append(row)
+        return {
+            "operations": operations,
+            "pending": pending,
+            "disputes": [asdict(dispute) for dispute in self._disputes.values()],
+            "closed_keys": [{"rail": rail, "rail_key": rail_key} for rail, rail_key in sorted(self._closed)],
+        }
+
+    def now(self) -> float:
+        """Return the sandbox's own clock, in seconds since the epoch."""
+        return self._clock()
+
+    def _judge(self, order: Order) -> tuple[str, Conduct]:
+        network = NETWORKS[order.rail]
+        if order.kind in ("capture", "void", "refund"):
+            return self._judge_referring(order)
+        if order.kind == "payout":
+            scenario = scenario_of_destination(order.destination)
+            if order.destination.get("type") not in network.destinations:
+                return scenario, _declines("destination_not_supported")
+        elif order.card_number:
+            scenario = scenario_of_card(order.card_number)
+        else:
+            scenario = scenario_of_token(order.source or "")
+        conduct = conduct_of(
+            scenario,
+            rail=order.rail,
+            rail_key=order.rail_key,
+            approval_odds=network.approval_odds,
+            authenticated=order.authenticated,
+        )
+        return scenario, conduct
+
+    def _judge_referring(self, order: Order) -> tuple[str, Conduct]:
+        """Apply the rail's rules to a capture, void or refund of an earlier authorization."""
+        original = self._operations.get((order.rail, order.original or ""))
+        if original is None or original.kind != "authorize" or original.ending != "approved":
+            return "approved", _declines("original_not_found")
+        if order.currency != original.currency:
+            return original.scenario, _declines("currency_mismatch")
+        refusal = self._refusal_by_balance(order, original)
+        if refusal is not None:
+            return original.scenario, _declines(refusal)
+        if order.kind == "refund" and original.scenario == "refund_fails":
+            late_no = Conduct(
+                ending="declined", decline_code="account_closed", decided_after_seconds=REFUND_FAILS_AFTER_SECONDS
+            )
+            return original.scenario, late_no
+        return original.scenario, APPROVES
+
+    def _refusal_by_balance(self, order: Order, original: Operation) -> str | None:
+        captured, refunded, voided = self._standing(original)
+        if order.kind == "refund":
+            return "amount_exceeds_captured" if refunded + order.amount > captured else None
+        if voided:
+            return "authorization_voided"
+        if order.kind == "void":
+            return "already_captured" if captured else None
+        return "amount_exceeds_authorized" if captured + order.amount > original.amount else None
+
+    def _standing(self, original: Operation) -> tuple[int, int, bool]:
+        """Return (captured, refunded or about to be, voided) of an authorization."""
+        now = self._clock()
+        captured = original.amount if original.capture else 0
+        refunded, voided = 0, False
+        for later in self._referring.get((original.rail, original.rail_key), ()):
+            if later.outcome(now) == "declined":
+                continue
+            if later.kind == "capture":
+                captured += later.amount
+            elif later.kind == "refund":
+                refunded += later.amount
+            else:
+                voided = True
+        return captured, refunded, voided
+
+    def _write_down(self, order: Order, scenario: str, conduct: Conduct) -> Operation:
+        now = self._clock()
+        delay = NETWORKS[order.rail].decided_after_seconds or conduct.decided_after_seconds
+        operation = Operation(
+            rail=order.rail,
+            rail_key=order.rail_key,
+            kind=order.kind,
+            amount=order.amount,
+            currency=order.currency,
+            ending=conduct.ending,
+            at=now,
+            decided_at=now + delay,
+            reference=f"{order.rail}_{secrets.token_hex(8)}",
+            fingerprint=order.fingerprint,
+            scenario=scenario,
+            decline_code=conduct.decline_code,
+            original=order.original,
+            source=order.source,
+            capture=order.capture and order.kind == "authorize",
+            answered=conduct.answered,
+            inquiry_tells=conduct.inquiry_tells,
+        )
+        self._remember(operation)
+        self._journal.append({"line": "operation", **asdict(operation)})
+        return operation
+
+    def _raise_dispute(self, operation: Operation) -> None:
+        """Let a chargeback follow the first money taken in the `disputed` scenario."""
+        takes_money = operation.kind == "capture" or operation.capture
+        if operation.scenario != "disputed" or operation.ending != "approved" or not takes_money:
+            return
+        rail_key = operation.original or operation.rail_key
+        if any(other.rail == operation.rail and other.rail_key == rail_key for other in self._disputes.values()):
+            return
+        dispute = Dispute(
+            id=f"rdp_{secrets.token_hex(8)}",
+            rail=operation.rail,
+            rail_key=rail_key,
+            reference=operation.reference,
+            amount=operation.amount,
+            currency=operation.currency,
+            reason="fraudulent",
+            due_at=self._clock() + DISPUTE_AFTER_SECONDS,
+        )
+        self._disputes[dispute.id] = dispute
+        self._journal.append({"line": "dispute", **asdict(dispute)})
+        if self._on_dispute is not None:
+            self._on_dispute(dispute)
+
+    def _remember(self, operation: Operation) -> None:
+        self._operations[operation.rail, operation.rail_key] = operation
+        if operation.original is not None:
+            self._referring.setdefault((operation.rail, operation.original), []).append(operation)
+
+    def _recall(self, line: dict[str, Any]) -> None:
+        kind = line.pop("line")
+        if kind == "operation":
+            self._remember(Operation(**line))
+        elif kind == "call":
+            self._operations[line["rail"], line["rail_key"]].calls += 1
+        elif kind == "closed":
+            self._closed.add((line["rail"], line["rail_key"]))
+        elif kind == "dispute":
+            self._disputes[line["id"]] = Dispute(**line)
+        else:
+            assert kind == "delivered", f"unknown journal line {kind}"
+            self._disputes[line["id"]].delivered = True
+
+
+def _declines(code: str) -> Conduct:
+    return Conduct(ending="declined", decline_code=code)
+
+
+def _truth_row(operation: Operation, now: float) -> dict[str, Any]:
+    return {
+        "rail": operation.rail,
+        "rail_key": operation.rail_key,
+        "kind": operation.kind,
+        "amount": operation.amount,
+        "currency": operation.currency,
+        "outcome": operation.outcome(now),
+        "calls": operation.calls,
+        "at": datetime.fromtimestamp(operation.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reference": operation.reference,
+        "decline_code": operation.decline_code if operation.outcome(now) == "declined" else None,
+        "original_rail_key": operation.original,
+        "capture": operation.capture,
+        "source": operation.source,
+    }
