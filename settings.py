@@ -65,22 +65,26 @@ class Settings(BaseSettings):
     )
     codec_keys_file: Path | None = Field(
         default=None,
-        description='Keys that encrypt Temporal payloads: {"active": id, "keys": {id: base64 of 32 bytes}}; '
+        description="Keys that encrypt Temporal payloads, made by the codec if missing and the same for every process; "
         "default <home>/secrets/codec_keys.json.",
     )
     vault_keys_file: Path | None = Field(
         default=None,
-        description="Keys that wrap the vault's data keys, same form as codec_keys_file, and `fingerprint`: the key of "
-        "card fingerprints; default <home>/secrets/vault_keys.json.",
+        description="Keys that wrap the vault's data keys, made by the vault if missing; "
+        "default <home>/secrets/vault_keys.json.",
     )
     audit_key_file: Path | None = Field(
         default=None,
-        description='Ed25519 key that signs audit records: {"key_id": id, "private_key": base64 of 32 bytes}; '
+        description="Ed25519 key that signs audit records, made by the audit log if missing; "
         "default <home>/secrets/audit_key.json.",
     )
     callback_secret_file: Path | None = Field(
         default=None,
         description="Secret with which rails sign what they call back; default <home>/secrets/callback_secret.",
+    )
+    challenge_secret_file: Path | None = Field(
+        default=None,
+        description="Secret that signs the sandbox's challenge pages; default <home>/secrets/challenge_secret.",
     )
     risk_model_path: Path = Field(
         default=ROOT / "risk" / "artifacts" / "model.cbm", description="The CatBoost model that scores charges."
@@ -128,6 +132,11 @@ class Settings(BaseSettings):
     def callback_secret_path(self) -> Path:
         """The callback secret's file in effect."""
         return self.callback_secret_file or self.secrets_folder / "callback_secret"
+
+    @property
+    def challenge_secret_path(self) -> Path:
+        """The challenge secret's file in effect."""
+        return self.challenge_secret_file or self.secrets_folder / "challenge_secret"
 
     @property
     def api_url(self) -> str:

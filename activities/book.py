@@ -24,6 +24,7 @@ class BookActivities(BookPort):
 
     def _announce(self, posting: Posting, result: PostingResult) -> None:
         workflow_id = activity.info().workflow_id
+        assert workflow_id is not None
         primary = posting.records[0]
         refusal = result.refusal
         if refusal is None:

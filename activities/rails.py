@@ -8,9 +8,10 @@ from temporalio import activity
 
 from activities.stored_attempts import stored_answer
 from domain.identifiers import Mode
-from domain.rail import Flow, Outcome, RailAnswer, RailRequest
+from domain.rail import Flow, RailAnswer, RailRequest
 from domain.sandbox import is_sandbox_token
 from rails.adapter import CardDetails
+from rails.health import RailHealth
 from rails.registry import Rails
 from vault.tokens import Vault
 from workflows.ports import RailInquiry, RailPort
@@ -19,8 +20,9 @@ from workflows.ports import RailInquiry, RailPort
 class RailActivities(RailPort):
     """The rail port over the adapters this worker was configured with."""
 
-    def __init__(self, *, rails: Rails, vault: Vault, pool: AsyncConnectionPool) -> None:
+    def __init__(self, *, rails: Rails, health: RailHealth, vault: Vault, pool: AsyncConnectionPool) -> None:
         self._rails = rails
+        self._health = health
         self._vault = vault
         self._pool = pool
 
@@ -35,25 +37,23 @@ class RailActivities(RailPort):
                 return answer
             request = replace(request, resumed=True)
         card = await self._card(request)
+        self._health.note_sent(request.rail)
         started = time.perf_counter()
         answer = await self._rails.adapter(request.rail).execute(request, card)
         if not answer.latency_ms:
             answer = replace(answer, latency_ms=(time.perf_counter() - started) * 1000)
-        self._rails.health.record(request.rail, answer.outcome)
+        self._health.record(request.rail, answer.outcome)
         return answer
 
     @activity.defn(name="inquire")
     async def inquire(self, request: RailInquiry) -> RailAnswer:
         """Ask a rail what became of an order. See `RailPort.inquire`."""
-        answer = await self._rails.adapter(request.rail).inquire(
+        return await self._rails.adapter(request.rail).inquire(
             flow=request.flow,
             rail_key=request.rail_key,
             sent_at=request.sent_at,
             deadline_seconds=request.deadline_seconds,
         )
-        if answer.outcome is not Outcome.UNKNOWN:
-            self._rails.health.record(request.rail, answer.outcome)
-        return answer
 
     async def _card(self, request: RailRequest) -> CardDetails | None:
         token = request.source

@@ -4,12 +4,14 @@ from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 
-from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Outcome, RailAnswer
+from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Flow, Outcome, RailAnswer
+from rails.approval_odds import AttemptCounts
 
 _ANSWER = "SELECT document FROM attempts WHERE id = %s"
 _COUNTS = """
-SELECT rail, count(*) FILTER (WHERE outcome = 'approved'), count(*) FILTER (WHERE outcome = 'declined')
-FROM attempts WHERE flow = %s AND created_at > now() - interval '30 days' GROUP BY rail
+SELECT rail, count(*) FILTER (WHERE outcome = 'approved'),
+    count(*) FILTER (WHERE outcome = 'declined' AND document ->> 'decline_class' = 'soft')
+FROM attempts WHERE flow = %s AND created_at > clock_timestamp() - interval '1 day' GROUP BY rail
 """
 
 
@@ -34,8 +36,8 @@ async def stored_answer(pool: AsyncConnectionPool, rail_key: str) -> RailAnswer 
     )
 
 
-async def attempt_counts(pool: AsyncConnectionPool, flow: str) -> dict[str, tuple[int, int]]:
-    """Return (approved, declined) of the last 30 days by rail for one flow."""
+async def attempt_counts(pool: AsyncConnectionPool, flow: Flow) -> dict[str, AttemptCounts]:
+    """Return the outcomes of the last day by rail for one flow. Reads only."""
     async with pool.connection() as connection:
-        rows = await (await connection.execute(_COUNTS, (flow,))).fetchall()
-    return {str(rail): (int(approved), int(declined)) for rail, approved, declined in rows}
+        rows = await (await connection.execute(_COUNTS, (flow.value,))).fetchall()
+    return {str(rail): AttemptCounts(approved=approved, declined_soft=declined) for rail, approved, declined in rows}

@@ -4,6 +4,7 @@ Codes are `{field}_{what is wrong}`; values the client sent are never part of an
 """
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -30,11 +31,8 @@ def _check_amount(amount: int) -> int:
     if amount <= 0:
         raise PydanticCustomError("amount_must_be_positive", "Amounts are positive numbers of minor units.")
     if amount > AMOUNT_MINOR_MAX:
-        raise PydanticCustomError("amount_too_large", "The largest amount taken is {most} minor units.", _MOST)
+        raise PydanticCustomError("amount_too_large", "The largest amount taken is {most} minor units.", {"most": AMOUNT_MINOR_MAX})
     return amount
-
-
-_MOST = {"most": AMOUNT_MINOR_MAX}
 
 
 def _check_currency(currency: str) -> str:
@@ -201,32 +199,36 @@ def _validation_problem(errors: list[ErrorDetails]) -> Problem:
 def _describe(error: ErrorDetails) -> dict[str, str]:
     # A tagged union puts its tag into the location (destination.iban.name): not a field, so dropped.
     names = [str(name) for name in error["loc"]]
-    param = ".".join(names[:1] + names[2:]) if names[0] == "destination" and len(names) > 2 else ".".join(names)
-    kind = error["type"]
-    leaf = param.rsplit(".", 1)[-1]
+    if names and names[0] == "destination" and len(names) > 2:
+        names = names[:1] + names[2:]
+    param = ".".join(names)
+    leaf, kind = param.rsplit(".", 1)[-1], error["type"]
     if kind == "extra_forbidden":
-        return {"param": param[:120], "code": "unknown_field", "detail": "This field is not known here."}
+        # The name came from the client; it is only repeated when it looks like a name.
+        shown = param if _FIELD_NAME.fullmatch(param) else "(unnamed)"
+        return {"param": shown, "code": "unknown_field", "detail": "This field is not known here."}
     if kind in _SUFFIXES:
         suffix = _SUFFIXES[kind]
-        sentence = f"`{param}` {suffix.replace('_', ' ')}." if suffix.startswith("must") else f"`{param}` is {suffix.replace('_', ' ')}."
-        return {"param": param, "code": f"{leaf}_{suffix}", "detail": sentence}
-    if kind in _PYDANTIC_KINDS:
-        return {"param": param, "code": f"{leaf}_invalid", "detail": f"`{param}` is not valid: {error['msg']}."}
-    return {"param": param, "code": kind, "detail": error["msg"]}
+        verb = "" if suffix.startswith("must") else "is "
+        return {"param": param, "code": f"{leaf}_{suffix}", "detail": f"`{param}` {verb}{suffix.replace('_', ' ')}."}
+    if kind in _OWN_KINDS:
+        return {"param": param, "code": kind, "detail": error["msg"]}
+    allowed = error.get("ctx", {}).get("expected")
+    hint = f" It is one of {allowed}." if kind == "literal_error" and allowed else ""
+    return {"param": param, "code": f"{leaf}_invalid", "detail": f"`{param}` is not valid.{hint}"}
 
 
-_PYDANTIC_KINDS = {
-    "literal_error",
-    "string_pattern_mismatch",
-    "union_tag_invalid",
-    "union_tag_not_found",
-    "greater_than_equal",
-    "less_than_equal",
-    "greater_than",
-    "less_than",
-    "finite_number",
-    "enum",
-    "int_from_float",
-    "is_instance_of",
-    "value_error",
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,79}")
+
+_OWN_KINDS = {
+    "amount_must_be_positive",
+    "amount_too_large",
+    "card_number_not_allowed",
+    "metadata_too_long",
+    "payout_not_supported",
+    "return_url_invalid",
+    "iban_invalid",
+    "thresholds_out_of_order",
+    "timestamp_invalid",
+    "unknown_currency",
 }

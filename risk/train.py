@@ -81,10 +81,19 @@ def train(output_dir: Path, *, rows: int = ROWS, seed: int = SEED) -> ModelCard:
 
     output_dir.mkdir(parents=True, exist_ok=True)
     model_path = output_dir / MODEL_FILE
+    _forget_the_run(classifier)
     classifier.save_model(str(model_path))
     card = _describe(model_version(model_path.read_bytes()), classifier, known, held_out, seed)
     (output_dir / CARD_FILE).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     return card
+
+
+def _forget_the_run(classifier: CatBoostClassifier) -> None:
+    # Date, random id and build of the run sit in the file; without them the same training gives the
+    # same bytes, so that a version names a model and not the minute it was made in.
+    metadata = classifier.get_metadata()
+    for name in [name for name in metadata.keys() if name not in ("class_params", "params")]:  # noqa: SIM118
+        del metadata[name]
 
 
 def _pool(traffic: list[LabelledFacts]) -> Pool:

@@ -21,6 +21,7 @@ from psycopg import sql
 from embedded.postgres import EmbeddedPostgres
 from embedded.processes import free_port, launch, log_tail, stop
 from embedded.temporal import EmbeddedTemporal
+from ledger.migrate import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "ledgerline_template"
@@ -77,15 +78,11 @@ class DatabaseServer:
 
     def _make_template(self) -> None:
         self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-        from ledger.migrate import migrate  # noqa: PLC0415  (tests of the ground run without a ledger)
-
         migrate(
             self.server.url("postgres", self.server.password, TEMPLATE),
             app_password=self.passwords["app"],
             api_password=self.passwords["api"],
-        )
-        self._execute(
-            sql.SQL("ALTER ROLE ledgerline_owner LOGIN PASSWORD {}").format(sql.Literal(self.passwords["owner"]))
+            owner_password=self.passwords["owner"],
         )
         self._template_ready = True
 

@@ -97,7 +97,9 @@ def _check_cvc(cvc: Any, brand: str) -> None:
         return
     length = (4,) if brand == "amex" else (3,) if brand != "unknown" else (3, 4)
     if not (isinstance(cvc, str) and cvc.isascii() and cvc.isdigit() and len(cvc) in length):
-        raise CardRefusedError("cvc_invalid", "card.cvc", "`cvc` must be a string of 3 digits (4 for American Express).")
+        raise CardRefusedError(
+            "cvc_invalid", "card.cvc", "`cvc` must be a string of 3 digits (4 for American Express)."
+        )
 
 
 def passes_luhn(digits: str) -> bool:

@@ -84,11 +84,15 @@ def create_router(vault: Vault, *, principal: Callable[..., Any], problem: Probl
             detail = f"This idempotency key was used for {reused.object_id} with another request."
             raise problem(422, "idempotency_key_reused", detail, param=reused.param) from None
         except (ConnectionError, psycopg.OperationalError, psycopg_pool.PoolTimeout):
-            raise problem(503, "vault_unavailable", "The vault cannot be reached right now. Retry with the same key.") from None
+            raise problem(
+                503, "vault_unavailable", "The vault cannot be reached right now. Retry with the same key."
+            ) from None
         except Exception as error:
             # Frames below hold the card; a traceback printed with its locals would hold it too.
             _log.error("tokenization failed: %s", type(error).__name__)
-            raise problem(500, "internal_error", "Something went wrong on our side. Quote the request id when you report it.") from None
+            raise problem(
+                500, "internal_error", "Something went wrong on our side. Quote the request id when you report it."
+            ) from None
         headers = {"Idempotent-Replayed": "true"} if issued.replayed else {}
         return JSONResponse(issued.document, status_code=201, headers=headers)
 

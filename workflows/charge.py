@@ -53,7 +53,9 @@ class ChargeWorkflow:
     @workflow.run
     async def run(self, start: StartCharge) -> Document:
         """Tell the story of one charge and return it as the API shows it."""
-        self._terms = await effects.assess_charge(AssessCharge(charge=start.charge, claim=start.claim))
+        self._terms = await effects.assess_charge(
+            AssessCharge(charge=start.charge, claim=start.claim, actor=start.actor)
+        )
         if self._terms.key_taken_by is not None:
             return {"object": "superseded", "key_taken_by": self._terms.key_taken_by}
         self._charge = self._terms.charge

@@ -22,6 +22,7 @@ class AssessCharge:
 
     charge: Charge
     claim: KeyClaim
+    actor: str = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

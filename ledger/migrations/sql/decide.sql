@@ -50,11 +50,11 @@ $$;
 
 -- Decide the postings one after the other; each sees what the accepted ones before it leave behind.
 -- o_status: 0 refused, 1 accepted, 2 posted earlier. Movements: o_take to record, o_move the money moved,
--- o_pend the change of what is pending. Accounts opened by a posting of the batch have id 0 while undecided.
+-- o_pend the change of what is pending. Accounts opened by the batch have negative ids here.
 CREATE FUNCTION decide_in_turn(
     p_known bigint[], p_last integer[], c_posting integer[], c_claimed text[], c_object text[], c_holder text[],
     g_posting integer[], g_charge text[], g_refund text[], g_amount bigint[],
-    op_posting integer[], op_account integer[],
+    op_posting integer[], op_account integer[], op_currency text[], op_min bigint[], op_max bigint[],
     r_posting integer[], r_kind text[], r_id text[], r_version integer[], r_create boolean[], r_document jsonb[],
     a_code text[], a_id bigint[], a_currency text[], a_status text[], a_balance bigint[], a_debits bigint[],
     a_credits bigint[], a_min bigint[], a_max bigint[], h_debit bigint[], h_credit bigint[], h_currency text[],
@@ -78,7 +78,7 @@ DECLARE
     d integer;
     c integer;
     h integer;
-    v_limits integer[];
+    v_opened integer[];
     was_id bigint[];
     was_balance bigint[];
     was_debits bigint[];
@@ -107,6 +107,7 @@ BEGIN
             o_status[i] := 2;
             CONTINUE;
         END IF;
+        v_opened := '{{}}';
         was_id := a_id;
         was_balance := a_balance;
         was_debits := a_debits;
@@ -140,7 +141,16 @@ BEGIN
         END IF;
         WHILE op_posting[v_opening] <= i LOOP
             IF op_posting[v_opening] = i AND a_id[op_account[v_opening]] IS NULL THEN
-                a_id[op_account[v_opening]] := -op_account[v_opening];
+                d := op_account[v_opening];
+                a_id[d] := -d;
+                a_currency[d] := op_currency[v_opening];
+                a_status[d] := 'open';
+                a_balance[d] := 0;
+                a_debits[d] := 0;
+                a_credits[d] := 0;
+                a_min[d] := op_min[v_opening];
+                a_max[d] := op_max[v_opening];
+                v_opened := v_opened || d;
             END IF;
             v_opening := v_opening + 1;
         END LOOP;
@@ -210,6 +220,9 @@ BEGIN
         IF c_posting[v_claim] = i THEN
             v_holders := v_holders || jsonb_build_object(c_claimed[v_claim], c_object[v_claim]);
         END IF;
+        FOREACH k IN ARRAY v_opened LOOP
+            v_versions := v_versions || jsonb_build_object('account:' || a_code[k], 0);
+        END LOOP;
         k := v_record;
         WHILE r_posting[k] = i LOOP
             IF r_version[k] > coalesce((v_versions ->> (r_kind[k] || ':' || r_id[k]))::integer, -1) THEN

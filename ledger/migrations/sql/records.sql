@@ -18,7 +18,9 @@ CREATE INDEX {table}_by_status ON {table} (status, updated_at);
 CREATE FUNCTION write_{table}(
     p_merchant text[], p_mode text[], p_status integer[], p_recorded timestamptz[],
     r_posting integer[], r_kind text[], r_id text[], r_version integer[], r_document jsonb[], r_internal jsonb[]
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_written bigint;
 BEGIN
     INSERT INTO {table} AS stored
         (id, merchant_id, mode, status, version, created_at, updated_at, document, internal)
@@ -35,5 +37,7 @@ BEGIN
         status = excluded.status, version = excluded.version, updated_at = excluded.updated_at,
         document = excluded.document, internal = excluded.internal
     WHERE stored.version < excluded.version;
+    GET DIAGNOSTICS v_written = ROW_COUNT;
+    RETURN v_written;
 END
 $$;

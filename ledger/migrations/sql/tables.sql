@@ -176,6 +176,7 @@ CREATE TABLE audit_records (
     action text NOT NULL,
     object_id text NOT NULL,
     details jsonb NOT NULL,
+    posting_key text NOT NULL,
     recorded_at timestamptz NOT NULL,
     previous_hash bytea NOT NULL,
     content_hash bytea NOT NULL,

@@ -16,7 +16,6 @@ from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailProfile
 from rails.adapters.sandbox.wire import (
     GarbledAnswerError,
-    WireAnswer,
     decode_answer,
     encode_order,
     says_closed,
@@ -30,7 +29,7 @@ KEEP_ALIVE_SECONDS = 60.0
 CONNECTIONS_MAX = 512
 KEPT_CONNECTIONS_MAX = 64
 
-NetworkClock = Callable[[], datetime]
+UtcClock = Callable[[], datetime]
 
 
 def open_client(base_url: str) -> httpx.AsyncClient:
@@ -51,11 +50,11 @@ def utc_now() -> datetime:
 class SandboxRailAdapter:
     """One rail of the sandbox process; implements `rails.adapter.RailAdapter`."""
 
-    def __init__(self, profile: RailProfile, client: httpx.AsyncClient, *, now: NetworkClock = utc_now) -> None:
+    def __init__(self, profile: RailProfile, client: httpx.AsyncClient, *, now: UtcClock = utc_now) -> None:
         self._profile = profile
         self._client = client
         self._now = now
-        self._orders = {flow: client.base_url.join(f"/rails/{profile.name}/{flow.value}") for flow in profile.flows}
+        self._order_urls = {flow: client.base_url.join(f"/rails/{profile.name}/{flow.value}") for flow in profile.flows}
 
     @property
     def profile(self) -> RailProfile:
@@ -68,34 +67,122 @@ class SandboxRailAdapter:
 
     async def execute(self, request: RailRequest, card: CardDetails | None) -> RailAnswer:
         """Give one order to the rail; see `rails.adapter.RailAdapter.execute`."""
-        if request.flow not in self._orders:
+        url = self._order_urls.get(request.flow)
+        if url is None:
             raise ValueError(f"{self._profile.name} has no capability for {request.flow.value}")
         if request.resumed and not self._profile.idempotent:
-            earlier = await self.inquire(
+            # The horizon counts from now, so an order it doesn't know stays UNKNOWN and is not re-sent.
+            return await self.inquire(
                 flow=request.flow,
                 rail_key=request.rail_key,
                 sent_at=self._now(),
                 deadline_seconds=request.deadline_seconds,
             )
-            if earlier.outcome is not Outcome.NOT_ATTEMPTED:
-                return earlier
+        started = time.perf_counter()
         headers = {"Content-Type": "application/json", "Idempotency-Key": request.rail_key}
-        order = httpx.Request(
-            "POST", self._orders[request.flow], headers=headers, content=encode_order(request, card)
-        )
-        return await self._ask(
-            order,
-            lambda answer: self._read_order_answer(answer, request),
-            deadline_seconds=request.deadline_seconds,
-        )
+        try:
+            response = await self._exchange(
+                "POST", url, request.deadline_seconds, headers=headers, body=encode_order(request, card)
+            )
+        except TimeoutError:
+            return _silence(Outcome.UNKNOWN, started, f"no answer within {request.deadline_seconds:g} s")
+        except httpx.HTTPError as error:
+            return _silence(classify_failure(error), started, type(error).__name__)
+        return self._read_order_response(response, request, started)
 
     async def inquire(self, *, flow: Flow, rail_key: str, sent_at: datetime, deadline_seconds: float) -> RailAnswer:
         """Ask what became of an order; see `rails.adapter.RailAdapter.inquire`."""
+        started = time.perf_counter()
         horizon = self._profile.not_found_final_after_seconds
         closing = horizon is not None and (self._now() - sent_at).total_seconds() >= horizon
         path = f"/rails/{self._profile.name}/operations/{quote(rail_key, safe='')}"
-        question = httpx.Request("GET", self._client.base_url.join(path + ("?close=true" if closing else "")))
-        answer = await self._ask(
-            question, lambda found: self._read_inquiry_answer(found, rail_key), deadline_seconds=deadline_seconds
+        url = self._client.base_url.join(path + "?close=true" if closing else path)
+        try:
+            response = await self._exchange("GET", url, deadline_seconds)
+        except (TimeoutError, httpx.HTTPError) as error:
+            # A question that failed says nothing about the order, whatever the failure.
+            return _silence(Outcome.UNKNOWN, started, f"inquiry failed: {type(error).__name__}")
+        if response.status_code == 404:
+            if closing and says_closed(response.content):
+                return _silence(Outcome.NOT_ATTEMPTED, started, "the rail guarantees that it never happened")
+            return _silence(Outcome.UNKNOWN, started, "not known to the rail (yet)")
+        if response.status_code != 200:
+            return _silence(Outcome.UNKNOWN, started, f"inquiry answered {response.status_code}")
+        return self._read_answer(response, rail_key, started)
+
+    async def _exchange(
+        self,
+        method: str,
+        url: httpx.URL,
+        deadline_seconds: float,
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> httpx.Response:
+        """Send and receive whole, following one 307 on the same host: whoever sends it did nothing.
+
+        One overall deadline instead of httpx's own for each read: a rail that trickles is late too.
+        """
+        connect_seconds = min(CONNECT_SECONDS_MAX, deadline_seconds / 2)
+        extensions = {"timeout": {"connect": connect_seconds, "pool": connect_seconds, "read": None, "write": None}}
+        async with asyncio.timeout(deadline_seconds):
+            request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
+            response = await self._client.send(request)
+            if response.status_code == 307:
+                target = url.join(response.headers.get("location", ""))
+                if target.host == url.host:
+                    request = httpx.Request(method, target, headers=headers, content=body, extensions=extensions)
+                    response = await self._client.send(request)
+        return response
+
+    def _read_order_response(self, response: httpx.Response, request: RailRequest, started: float) -> RailAnswer:
+        status = response.status_code
+        if status == 200:
+            return self._read_answer(
+                response, request.rail_key, started, amount_minor=request.amount_minor, currency=request.currency
+            )
+        outcome = classify_status(
+            status, says_not_attempted=says_not_attempted(response.content), guarantees_not_attempted=True
         )
-        return answer
+        if outcome is Outcome.DECLINED:
+            return RailAnswer(
+                outcome=outcome,
+                decline_code="order_malformed",
+                decline_class=DeclineClass.HARD,
+                latency_ms=_elapsed_ms(started),
+                detail=f"the rail answered {status}",
+            )
+        return _silence(outcome, started, f"the rail answered {status}")
+
+    def _read_answer(
+        self,
+        response: httpx.Response,
+        rail_key: str,
+        started: float,
+        *,
+        amount_minor: int | None = None,
+        currency: str | None = None,
+    ) -> RailAnswer:
+        try:
+            answer = decode_answer(response.content, rail_key=rail_key, amount_minor=amount_minor, currency=currency)
+        except GarbledAnswerError as error:
+            return _silence(Outcome.UNKNOWN, started, str(error))
+        decline_class = None
+        if answer.decline_code is not None:
+            decline_class = classify_decline(self._profile.name, answer.decline_code, answer.advice)
+        return RailAnswer(
+            outcome=Outcome(answer.outcome),
+            decline_code=answer.decline_code,
+            decline_class=decline_class,
+            rail_reference=answer.reference,
+            final_funds=answer.final_funds,
+            latency_ms=_elapsed_ms(started),
+        )
+
+
+def _silence(outcome: Outcome, started: float, detail: str) -> RailAnswer:
+    return RailAnswer(outcome=outcome, latency_ms=_elapsed_ms(started), detail=detail)
+
+
+def _elapsed_ms(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -70,7 +70,7 @@ def decode_answer(body: bytes, *, rail_key: str, amount_minor: int | None, curre
         outcome=outcome,
         reference=reference,
         final_funds=wire.get("final_funds") is True,
-        decline_code=decline_code,
+        decline_code=decline_code if outcome == "declined" else None,
         advice=advice if isinstance(advice, str) else None,
     )
 

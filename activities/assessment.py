@@ -1,0 +1,153 @@
+"""Deciding: one read, risk, routes, and one write-ahead commit; a re-run returns what was committed."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg_pool import AsyncConnectionPool
+from pydantic import TypeAdapter
+from temporalio import activity
+
+from activities.decision_facts import DecisionFacts, read_decision_facts, read_routing_policy
+from activities.routes import Router
+from domain.book import BookWriter
+from domain.charge import Charge
+from domain.ledger import Posting, PostingResult, RefusalCode
+from domain.outcomes import OutcomeBoard
+from domain.rail import Flow
+from domain.risk import RiskAssessment, RiskDecision, RiskPolicy
+from domain.sandbox import is_sandbox_token
+from risk.assess import assess
+from risk.features import RiskFacts
+from risk.model import RiskModel
+from workflows.failover import new_attempt
+from workflows.ports import AssessCharge, AssessedCharge, AssessmentPort, PlanPayout, RoutePlan
+from workflows.postings import charge_posting
+
+_ASSESSED: TypeAdapter[AssessedCharge] = TypeAdapter(AssessedCharge)
+
+
+class AssessmentActivities(AssessmentPort):
+    """The assessment port over the books, the risk model and the router."""
+
+    def __init__(
+        self,
+        *,
+        pool: AsyncConnectionPool,
+        book: BookWriter,
+        board: OutcomeBoard,
+        model: RiskModel | None,
+        router: Router,
+    ) -> None:
+        self._pool = pool
+        self._book = book
+        self._board = board
+        self._model = model
+        self._router = router
+
+    @activity.defn(name="assess_charge")
+    async def assess_charge(self, request: AssessCharge) -> AssessedCharge:
+        """Score, route and write ahead a charge. Idempotent on its id; see `AssessmentPort.assess_charge`."""
+        facts = await read_decision_facts(self._pool, request.charge)
+        if facts.assessed is not None:
+            return replace(_ASSESSED.validate_python(facts.assessed), resumed=True)
+        assessed = self._decide(request.charge, facts)
+        result = await self._book.post(self._write_ahead(assessed, request))
+        return await self._committed(request, assessed, result)
+
+    @activity.defn(name="plan_payout")
+    async def plan_payout(self, request: PlanPayout) -> RoutePlan:
+        """Rank the rails for a payout. See `AssessmentPort.plan_payout`."""
+        payout = request.payout
+        policy = await read_routing_policy(self._pool, payout.merchant_id, payout.mode)
+        options = self._router.rank(
+            flow=Flow.PAYOUT,
+            amount_minor=payout.amount_minor,
+            currency=payout.currency,
+            policy=policy,
+            forced=payout.requested_rail,
+            destination=payout.destination.get("type"),
+        )
+        return RoutePlan(options=options, attempts_max=policy.attempts_max)
+
+    async def score(self, charge: Charge) -> RiskAssessment:
+        """Return what risk would say to a charge, without making it. Reads only."""
+        facts = await read_decision_facts(self._pool, charge)
+        return self._assess_risk(charge, facts)
+
+    def _decide(self, charge: Charge, facts: DecisionFacts) -> AssessedCharge:
+        risk = self._assess_risk(charge, facts)
+        policy = facts.routing
+        known = is_sandbox_token(charge.source) or facts.card_fingerprint is not None
+        route = (
+            self._router.rank(
+                flow=Flow.AUTHORIZE,
+                amount_minor=charge.amount_minor,
+                currency=charge.currency,
+                policy=policy,
+                forced=charge.requested_rail,
+            )
+            if known
+            else ()
+        )
+        price = facts.price(charge.currency)
+        charge = replace(charge, risk=risk, route=route, card_fingerprint=facts.card_fingerprint, version=1)
+        if risk.decision is RiskDecision.ALLOW and route:
+            attempt = new_attempt(charge, route[0].rail, reason=route[0].reason)
+            charge = replace(charge, attempts=(replace(attempt, requested_at=datetime.now(UTC)),))
+        return AssessedCharge(
+            charge=charge,
+            fee_basis_points=price.basis_points,
+            fee_fixed_minor=price.fixed_minor,
+            attempts_max=policy.attempts_max,
+        )
+
+    def _assess_risk(self, charge: Charge, facts: DecisionFacts) -> RiskAssessment:
+        policy: RiskPolicy = facts.risk
+        return assess(
+            self._model,
+            RiskFacts(
+                source=charge.source,
+                mode=charge.mode,
+                amount_minor=charge.amount_minor,
+                currency=charge.currency,
+                requested_at=charge.created_at,
+                bin_country=facts.bin_country,
+                brand=facts.brand,
+                token_age_seconds=facts.token_age_seconds,
+                attempts_10_minutes=facts.attempts_10_minutes,
+                attempts_24_hours=facts.attempts_24_hours,
+                declines_24_hours=facts.declines_24_hours,
+            ),
+            policy,
+        )
+
+    def _write_ahead(self, assessed: AssessedCharge, request: AssessCharge) -> Posting:
+        charge = assessed.charge
+        internal: dict[str, Any] = {"assessed": _ASSESSED.dump_python(assessed, mode="json")}
+        return charge_posting(
+            charge,
+            event="charge.created",
+            attempts=charge.attempts,
+            claim=request.claim,
+            actor=request.actor,
+            internal=internal,
+        )
+
+    async def _committed(
+        self, request: AssessCharge, assessed: AssessedCharge, result: PostingResult
+    ) -> AssessedCharge:
+        refusal = result.refusal
+        if refusal is not None and refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
+            document = {"object": "superseded", "key_taken_by": refusal.object_id}
+            workflow_id = activity.info().workflow_id
+            assert workflow_id is not None
+            self._board.announce(workflow_id, document)
+            return AssessedCharge(charge=request.charge, key_taken_by=refusal.object_id)
+        if result.duplicate or (refusal is not None and refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS):
+            # Another run of this task committed between our read and our write: its decision stands.
+            facts = await read_decision_facts(self._pool, request.charge)
+            assert facts.assessed is not None
+            return replace(_ASSESSED.validate_python(facts.assessed), resumed=True)
+        assert refusal is None, refusal
+        return assessed

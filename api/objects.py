@@ -1,0 +1,89 @@
+"""Reading objects: one by id, or a page of a list, newest first."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from api.errors import Problem, not_found
+from api.idempotency import CHARGE_DOCUMENT
+from api.reading import Reads, ReadScope, Statement
+from api.rendering import Document
+
+IDENTIFIER = re.compile(r"[a-z]{2,5}_[a-z0-9_]{1,120}")
+LIMIT_MOST = 100
+
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MOST, description="How many, at most.")]
+After = Annotated[str | None, Query(max_length=128, description="The id after which the page starts.")]
+
+_TABLES = {
+    "charge": "charges",
+    "refund": "refunds",
+    "payout": "payouts",
+    "transfer": "transfers",
+    "dispute": "disputes",
+    "exception": "exceptions",
+}
+_FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.merchant_id"}
+
+
+def is_identifier(text: str) -> bool:
+    """Tell whether a text can be an id at all; nothing else is sent to the database."""
+    return IDENTIFIER.fullmatch(text) is not None
+
+
+def one_statement(kind: str, object_id: str) -> Statement:
+    """Return the look-up of one object's document, to be sent along with other reads."""
+    return Statement(f"SELECT {_shown(kind)} AS document FROM {_TABLES[kind]} o WHERE o.id = %(id)s", {"id": object_id})
+
+
+def first_document(kind: str, rows: list[dict[str, Any]]) -> Document:
+    """Return what `one_statement` found.
+
+    Raises:
+        Problem: 404. Not retryable.
+    """
+    if not rows:
+        raise not_found(kind)
+    document: Document = rows[0]["document"]
+    return document
+
+
+async def read_object(reads: Reads, scope: ReadScope, kind: str, object_id: str) -> Document:
+    """Return one object's document.
+
+    Raises:
+        Problem: 404, it does not exist or belongs to somebody else. Not retryable.
+    """
+    if not is_identifier(object_id):
+        raise not_found(kind)
+    (rows,) = await reads.rows(scope, one_statement(kind, object_id))
+    return first_document(kind, rows)
+
+
+async def list_objects(
+    reads: Reads,
+    scope: ReadScope,
+    kind: str,
+    *,
+    limit: int,
+    starting_after: str | None,
+    filters: Mapping[str, str | None] | None = None,
+) -> tuple[list[Document], bool]:
+    """Return a page of documents, newest first, and whether more follow."""
+    wanted = {name: value for name, value in (filters or {}).items() if value is not None}
+    conditions = [f"{_FILTERS[name]} = %({name})s" for name in wanted]
+    if starting_after is not None:
+        if not is_identifier(starting_after):
+            raise Problem(422, "starting_after_invalid", "`starting_after` is an id.", param="starting_after")
+        conditions.append("o.id < %(starting_after)s")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = f"SELECT {_shown(kind)} AS document FROM {_TABLES[kind]} o{where} ORDER BY o.id DESC LIMIT %(most)s"
+    parameters = {**wanted, "starting_after": starting_after, "most": limit + 1}
+    (rows,) = await reads.rows(scope, Statement(sql, parameters))
+    return [row["document"] for row in rows[:limit]], len(rows) > limit
+
+
+def _shown(kind: str) -> str:
+    return CHARGE_DOCUMENT.format("o") if kind == "charge" else "o.document"

@@ -1,0 +1,44 @@
+"""A merchant's routing policy: weights that are prices, and how many rails may be tried."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingPolicy:
+    """What a merchant pays for.
+
+    `cost` multiplies landed cost (1 is its face value); `approval` is the share of the amount lost
+    when a good order is turned down (its margin); `speed` is minor units per second of settlement.
+    """
+
+    cost: float = 1.0
+    approval: float = 0.25
+    speed: float = 0.0001
+    attempts_max: int = 3
+
+    def __post_init__(self) -> None:
+        assert self.cost >= 0 and self.approval >= 0 and self.speed >= 0
+        assert 1 <= self.attempts_max <= 10
+
+
+def routing_policy_of(document: Mapping[str, Any] | None) -> RoutingPolicy:
+    """Return a stored routing policy (`weights`, `max_attempts`), or the default for none."""
+    if document is None:
+        return RoutingPolicy()
+    weights = document["weights"]
+    return RoutingPolicy(
+        cost=weights["cost"],
+        approval=weights["approval"],
+        speed=weights["speed"],
+        attempts_max=document["max_attempts"],
+    )
+
+
+def routing_policy_document(policy: RoutingPolicy) -> dict[str, Any]:
+    """Return the policy as the API shows it."""
+    return {
+        "weights": {"cost": policy.cost, "approval": policy.approval, "speed": policy.speed},
+        "max_attempts": policy.attempts_max,
+    }

@@ -1,0 +1,1 @@
+"""The books: accounts, movements, entries, and the one transaction that changes them."""

@@ -1,0 +1,1 @@
+"""The schema, built by Alembic."""

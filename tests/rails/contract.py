@@ -1,0 +1,157 @@
+"""The rails contract suite: what any adapter must do, whatever rail stands behind it.
+
+To put an adapter under it, subclass `RailBench` for its rail and parametrise the suite's tests
+(`test_rails_contract.py` shows how). The bench breaks things for real and knows the rail's own truth.
+"""
+
+import itertools
+import uuid
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
+from rails.adapter import RailAdapter
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the rail itself says it did under one key."""
+
+    outcome: str
+    amount: int
+    calls: int
+
+
+class RailBench(ABC):
+    """One rail on the bench. Orders of the chosen kind have to end as the method's name says."""
+
+    adapter: RailAdapter
+
+    @abstractmethod
+    def first_flow(self) -> Flow:
+        """The flow that stands on its own: authorize for cards, payout for others."""
+
+    @abstractmethod
+    def order_fields(self, fate: str) -> dict[str, object]:
+        """RailRequest fields for the fate approved, declined_hard, declined_soft or lost."""
+
+    @abstractmethod
+    def effect(self, rail_key: str) -> Effect | None:
+        """The rail's own truth."""
+
+    @abstractmethod
+    def break_next_call(self, kind: str) -> None:
+        """Break the next order for real: refuse, drop_before, drop_after, garble, error500."""
+
+    def order(self, fate: str = "approved", **fields: object) -> RailRequest:
+        operation = f"op_{next(_NUMBERS)}_{uuid.uuid4().hex[:8]}"
+        defaults: dict[str, object] = {
+            "rail": self.adapter.profile.name,
+            "flow": self.first_flow(),
+            "rail_key": f"{operation}:1",
+            "amount_minor": 8420,
+            "currency": "EUR",
+            "merchant_id": "mer_contract",
+            "mode": "test",
+            "deadline_seconds": 2.0,
+        }
+        return RailRequest(**{**defaults, **self.order_fields(fate), **fields})  # type: ignore[arg-type]
+
+    async def run(self, request: RailRequest) -> RailAnswer:
+        return await self.adapter.execute(request, None)
+
+    async def ask(self, request: RailRequest, *, sent_ago_seconds: float = 0.0) -> RailAnswer:
+        return await self.adapter.inquire(
+            flow=request.flow,
+            rail_key=request.rail_key,
+            sent_at=datetime.now(UTC) - timedelta(seconds=sent_ago_seconds),
+            deadline_seconds=2.0,
+        )
+
+
+TAKEN = frozenset({Outcome.APPROVED, Outcome.PENDING})
+
+
+async def an_approved_order_is_carried_out_once(bench: RailBench) -> None:
+    request = bench.order()
+    answer = await bench.run(request)
+    assert answer.outcome in TAKEN and answer.rail_reference
+    assert 0 < answer.latency_ms < 2000
+    assert (await bench.ask(request)).outcome in TAKEN
+
+
+async def a_resent_order_is_the_same_order(bench: RailBench) -> None:
+    request = bench.order()
+    first, second = await bench.run(request), await bench.run(request)
+    assert (first.outcome, first.rail_reference) == (second.outcome, second.rail_reference)
+
+
+async def a_declined_order_says_what_is_permitted_next(bench: RailBench) -> None:
+    for fate, expected in (("declined_hard", DeclineClass.HARD), ("declined_soft", DeclineClass.SOFT)):
+        answer = await bench.run(bench.order(fate))
+        assert answer.outcome is Outcome.DECLINED
+        assert answer.decline_class is expected and answer.decline_code
+
+
+async def a_refused_connection_is_not_attempted(bench: RailBench) -> None:
+    request = bench.order()
+    bench.break_next_call("refuse")
+    assert (await bench.run(request)).outcome is Outcome.NOT_ATTEMPTED
+    assert bench.effect(request.rail_key) is None
+    assert (await bench.run(request)).outcome in TAKEN
+
+
+async def whatever_breaks_after_sending_is_unknown_until_asked(bench: RailBench) -> None:
+    for kind in ("drop_after", "garble", "error500_after"):
+        request = bench.order()
+        bench.break_next_call(kind)
+        answer = await bench.run(request)
+        assert answer.outcome is Outcome.UNKNOWN, (kind, answer)
+        assert (await bench.ask(request)).outcome in TAKEN
+
+
+async def an_order_that_never_arrived_is_unknown_until_the_rail_guarantees_it(bench: RailBench) -> None:
+    for kind in ("drop_before", "error500"):
+        request = bench.order()
+        bench.break_next_call(kind)
+        assert (await bench.run(request)).outcome is Outcome.UNKNOWN
+        assert (await bench.ask(request)).outcome is Outcome.UNKNOWN
+        horizon = bench.adapter.profile.not_found_final_after_seconds
+        settled = await bench.ask(request, sent_ago_seconds=(horizon or 86_400) + 1)
+        assert settled.outcome is (Outcome.UNKNOWN if horizon is None else Outcome.NOT_ATTEMPTED)
+        if horizon is not None:
+            # A zombie's late order under this key must not take effect: the guarantee is for ever.
+            assert (await bench.run(request)).outcome is Outcome.NOT_ATTEMPTED
+        assert bench.effect(request.rail_key) is None
+
+
+async def a_lost_answer_is_unknown_and_inquiry_tells(bench: RailBench) -> None:
+    request = bench.order("lost", deadline_seconds=0.3)
+    answer = await bench.run(request)
+    assert answer.outcome is Outcome.UNKNOWN
+    assert 250 < answer.latency_ms < 1500
+    assert (await bench.ask(request)).outcome in TAKEN
+
+
+async def an_unsupported_flow_is_a_mistake_of_the_caller(bench: RailBench) -> None:
+    missing = next(flow for flow in Flow if flow not in bench.adapter.profile.flows)
+    try:
+        await bench.run(bench.order(flow=missing))
+    except ValueError:
+        return
+    raise AssertionError("an unsupported flow was carried out")
+
+
+CONTRACT = (
+    an_approved_order_is_carried_out_once,
+    a_resent_order_is_the_same_order,
+    a_declined_order_says_what_is_permitted_next,
+    a_refused_connection_is_not_attempted,
+    whatever_breaks_after_sending_is_unknown_until_asked,
+    an_order_that_never_arrived_is_unknown_until_the_rail_guarantees_it,
+    a_lost_answer_is_unknown_and_inquiry_tells,
+    an_unsupported_flow_is_a_mistake_of_the_caller,
+)

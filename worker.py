@@ -1,0 +1,193 @@
+"""Composition root of a worker: opens every part from the settings and runs workflows and activities.
+
+`python worker.py` runs a worker alone; the API process opens the same parts and runs the worker beside
+the HTTP server, which is what makes eager start and the answer at commit possible.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.assessment import AssessmentActivities
+from activities.book import BookActivities
+from activities.codec import EncryptionCodec, data_converter, open_codec
+from activities.rails import RailActivities
+from activities.routes import Router
+from audit.signing import AuditSigner
+from domain.outcomes import OutcomeBoard
+from ledger.posting import Poster
+from rails.health import RailHealth
+from rails.registry import Rails, build_rails
+from risk.model import RiskModel
+from settings import Settings
+from vault.custodian import FileCustodian
+from vault.tokens import Vault
+from workflows.policies import PAYMENTS_QUEUE
+from workflows.registry import PAYMENT_WORKFLOWS
+
+GRACE = timedelta(seconds=10)
+"""How long a stopping worker may finish what it runs; whatever is left is run again elsewhere."""
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+_log = logging.getLogger("ledgerline.worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything a worker process is made of, opened."""
+
+    settings: Settings
+    client: Client
+    codec: EncryptionCodec
+    pool: Pool
+    poster: Poster
+    board: OutcomeBoard
+    rails: Rails
+    router: Router
+    vault: Vault
+    model: RiskModel | None
+    book: BookActivities
+    assessment: AssessmentActivities
+    rail_activities: RailActivities
+
+
+@contextlib.asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Open every part, and close them in the reverse order.
+
+    Raises:
+        ConnectionError: PostgreSQL or Temporal cannot be reached. Retryable by starting again.
+    """
+    assert settings.database_url and settings.temporal_address and settings.rails_url
+    async with contextlib.AsyncExitStack() as stack:
+        codec = open_codec(settings.codec_keys_path)
+        client = await _connect(settings, codec)
+        pool: Pool = AsyncConnectionPool(
+            settings.database_url,
+            min_size=2,
+            max_size=settings.database_connections_max,
+            kwargs={"autocommit": True},
+            open=False,
+            check=None,
+        )
+        await pool.open(wait=True, timeout=30)
+        stack.push_async_callback(pool.close)
+        poster = Poster(settings.database_url, sign=AuditSigner.open(settings.audit_key_path).sign)
+        await poster.start()
+        stack.push_async_callback(poster.stop)
+        rails = build_rails(sandbox_url=settings.rails_url)
+        stack.push_async_callback(rails.aclose)
+        health, board = RailHealth(), OutcomeBoard()
+        router = Router(rails=rails, health=health, pool=pool)
+        await router.start()
+        stack.push_async_callback(router.stop)
+        vault = Vault(poster, pool, FileCustodian(settings.vault_keys_path))
+        model = _load_model(settings)
+        yield Parts(
+            settings=settings,
+            client=client,
+            codec=codec,
+            pool=pool,
+            poster=poster,
+            board=board,
+            rails=rails,
+            router=router,
+            vault=vault,
+            model=model,
+            book=BookActivities(poster, board),
+            assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
+            rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
+        )
+
+
+def build_worker(parts: Parts) -> Worker:
+    """Return the worker of queue `payments`.
+
+    Unsandboxed: the tests run every workflow in the sandbox and replay golden histories, which proves
+    purity; the sandbox itself would double a worker's CPU per workflow.
+    """
+    settings = parts.settings
+    return Worker(
+        parts.client,
+        task_queue=PAYMENTS_QUEUE,
+        workflows=PAYMENT_WORKFLOWS,
+        activities=[
+            parts.book.post,
+            parts.assessment.assess_charge,
+            parts.assessment.plan_payout,
+            parts.rail_activities.attempt,
+            parts.rail_activities.inquire,
+        ],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_workflow_tasks=settings.workflow_tasks_max,
+        max_concurrent_activities=settings.activities_max,
+        max_concurrent_local_activities=settings.local_activities_max,
+        max_cached_workflows=settings.workflows_cached_max,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+async def _connect(settings: Settings, codec: EncryptionCodec) -> Client:
+    """Return a client of the Temporal server, which may still be starting."""
+    assert settings.temporal_address is not None
+    for remaining in range(59, -1, -1):
+        try:
+            return await Client.connect(
+                settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                data_converter=data_converter(codec),
+            )
+        except (RPCError, RuntimeError) as error:
+            if not remaining:
+                raise ConnectionError(f"no Temporal server answers at {settings.temporal_address}") from error
+            await asyncio.sleep(0.5)
+    raise AssertionError("the last try returns or raises")
+
+
+def _load_model(settings: Settings) -> RiskModel | None:
+    """Return the risk model; without one every charge follows its merchant's fallback."""
+    try:
+        return RiskModel.load(settings.risk_model_path)
+    except Exception:
+        # The worker must run without a model: rule 13 says what then happens to each charge.
+        _log.exception("no risk model at %s: charges follow `on_model_outage`", settings.risk_model_path)
+        return None
+
+
+async def run(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with open_parts(settings) as parts, build_worker(parts):
+        _log.info("worker ready on queue %s", PAYMENTS_QUEUE)
+        await stopping.wait()
+
+
+def main() -> None:
+    """Run a worker with the settings of the environment, then leave at once.
+
+    `os._exit`: the SDK's threads abort a share of processes at exit after success (sdk-python #300).
+    """
+    logging.basicConfig(level=logging.INFO)
+    asyncio.run(run(Settings()))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
