@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := activities api audit commands domain embedded events ledger rails risk vault workflows
+PACKAGES := activities api audit commands domain embedded events ledger operations rails risk vault workflows
 MODULES := cli.py settings.py worker.py
 
 help:

@@ -87,7 +87,12 @@ class Settings(BaseSettings):
         description="Secret that signs the sandbox's challenge pages; default <home>/secrets/challenge_secret.",
     )
     risk_model_path: Path = Field(
-        default=ROOT / "risk" / "artifacts" / "model.cbm", description="The CatBoost model that scores charges."
+        default=ROOT / "risk" / "artifacts", description="Folder of the CatBoost model that scores charges."
+    )
+    codec_for_loopback: bool = Field(
+        default=False,
+        description="Whether the Temporal UI's browser on this machine may decode payloads without a key; "
+        "`ledgerline up` switches it on for its sandbox. Leave it off where others share the machine.",
     )
     sync_budget_seconds: float = Field(
         default=10.0, gt=0, description="How long a request waits for an outcome before answering 202 or 409."

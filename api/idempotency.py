@@ -33,14 +33,23 @@ _TABLES = {
     "dispute": "disputes",
     "exception": "exceptions",
 }
+ACCOUNT_DOCUMENT = (
+    "jsonb_build_object('id', public_account({0}.code), 'object', 'account', 'status', {0}.status,"
+    " 'currency', {0}.currency, 'kind', {0}.kind, 'name', {0}.name, 'min_balance', {0}.min_balance_minor,"
+    " 'max_balance', {0}.max_balance_minor, 'livemode', {0}.mode = 'live', 'created_at',"
+    """ to_char({0}.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))"""
+)
+"""An account as shown, from its row."""
+
 _DOCUMENTS = " ".join(
     f"WHEN '{kind}' THEN (SELECT {CHARGE_DOCUMENT.format('o') if kind == 'charge' else 'o.document'}"
     f" FROM {table} o WHERE o.id = k.object_id)"
     for kind, table in _TABLES.items()
 )
+_ACCOUNT = f"WHEN 'account' THEN (SELECT {ACCOUNT_DOCUMENT.format('a')} FROM accounts a WHERE a.code = k.object_id)"
 _FIND_KEY = (
     "SELECT k.fingerprint, k.route, k.request, k.object_kind, k.object_id, k.workflow_id,"
-    f" CASE k.object_kind {_DOCUMENTS} END AS document"
+    f" CASE k.object_kind {_DOCUMENTS} {_ACCOUNT} END AS document"
     " FROM idempotency_keys k WHERE k.merchant_id = %(merchant_id)s AND k.mode = %(mode)s AND k.key = %(key)s"
 )
 

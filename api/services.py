@@ -14,9 +14,8 @@ from temporalio.client import Client
 from domain.book import BookWriter
 from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
-from domain.pricing import Price
 from domain.rail import RouteOption
-from domain.risk import RiskAssessment, RiskPolicy
+from domain.risk import RiskAssessment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,26 +68,15 @@ class ScoreRisk(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyDefaults:
-    """What holds for a merchant who has set no policy; documents as `GET` shows them."""
-
-    risk: RiskPolicy = field(default_factory=RiskPolicy)
-    routing: Mapping[str, Any] = field(default_factory=dict)
-    pricing: Mapping[str, Price] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything the API is composed of.
 
-    `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
-    merchants and API keys; both through psycopg. `callback_secret` signs what rails tell us,
-    `challenge_secret` the sandbox's challenge pages.
+    `database` connects as `ledgerline_api` (row level security) through psycopg. `callback_secret` signs
+    what rails tell us, `challenge_secret` the sandbox's challenge pages.
     """
 
     temporal: Client
-    reads: AsyncEngine
-    key_admin: AsyncEngine
+    database: AsyncEngine
     book: BookWriter
     board: OutcomeBoard
     rails: RailCatalogue
@@ -97,7 +85,6 @@ class Services:
     callback_secret: bytes
     challenge_secret: bytes
     public_url: str
-    defaults: PolicyDefaults = field(default_factory=PolicyDefaults)
     vault_routes: APIRouter | None = None
     codec_routes: APIRouter | None = None
     sync_budget_seconds: float = 10.0

@@ -26,6 +26,7 @@ from api.idempotency import ClaimedKey, KeyedRequest, check_same_request, find_k
 from api.reading import Reads
 from api.rendering import Document
 from api.services import Services
+from domain.outcomes import is_outcome
 from workflows import search_attributes
 from workflows.policies import PAYMENTS_QUEUE
 
@@ -85,7 +86,7 @@ class Flights:
             # Not the same request as the one in flight; whether the key is ours the books will tell.
             return await Flight(self, start).run()
         landing = await asyncio.shield(flight)
-        if is_running(landing.document):
+        if not is_outcome(landing.document):
             raise key_in_use(landing.document["id"])
         return Landing(document=landing.document, replayed=True)
 
@@ -170,7 +171,7 @@ class Flight:
             if claimed.object_id != self._start.initial["id"]:
                 return {"object": "superseded", "key_taken_by": claimed.object_id}
             latest = claimed.document or latest
-            return None if is_running(latest) else latest
+            return latest if is_outcome(latest) else None
 
         return await self._wait(outcome, look) or latest
 
@@ -235,12 +236,7 @@ def finished(asked: KeyedRequest, claimed: ClaimedKey | None) -> Document | None
         return None
     check_same_request(asked, claimed)
     document = claimed.document
-    return None if document is None or is_running(document) else document
-
-
-def is_running(document: Document) -> bool:
-    """Tell whether an object has nothing to say yet; a rail's own slowness, with a date to ask again, is news."""
-    return document["status"] == "processing" and not document.get("next_check_at")
+    return document if document is not None and is_outcome(document) else None
 
 
 def attributes(asked: KeyedRequest, initial: Document) -> TypedSearchAttributes:

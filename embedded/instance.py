@@ -93,6 +93,7 @@ def plan_instance(settings: Settings, home: Home) -> Instance:
         "temporal_address": temporal_address,
         "temporal_ui_url": ui_url or "",
         "rails_url": rails_url,
+        "codec_for_loopback": "true",
     }
     return Instance(
         home=home,

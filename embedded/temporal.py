@@ -13,7 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -126,6 +128,22 @@ class EmbeddedTemporal:
         for name, kind in SEARCH_ATTRIBUTES.items():
             command += ["--search-attribute", f"{name}={kind}"]
         return command
+
+
+async def register_search_attributes(address: str, namespace: str) -> None:
+    """Add Ledgerline's search attributes to a namespace of a server that is not ours. Idempotent.
+
+    Raises:
+        RPCError, RuntimeError: the server can't be reached or refuses. Retryable.
+    """
+    client = await Client.connect(address, namespace=namespace)
+    operator = client.operator_service
+    known = (await operator.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))).custom_attributes
+    kinds = {"Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD, "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT}
+    missing = {name: kinds[kind] for name, kind in SEARCH_ATTRIBUTES.items() if name not in known}
+    if missing:
+        request = AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
+        await operator.add_search_attributes(request)
 
 
 async def _await_namespace(address: str, deadline: float) -> None:

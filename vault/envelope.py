@@ -69,9 +69,11 @@ def unseal(sealed: SealedCard, data_key: bytes, binding: Binding) -> CardDetails
     return CardDetails(number=card["number"], exp_month=card["exp_month"], exp_year=card["exp_year"])
 
 
-def card_fingerprint(number: str, fingerprint_key: bytes) -> str:
-    """Return the hex HMAC-SHA256 by which the same card is recognised across tokens and merchants.
+def card_fingerprint(number: str, mode: Mode, fingerprint_key: bytes) -> str:
+    """Return the hex HMAC-SHA256 by which a card is recognised across tokens and merchants of one mode.
 
-    Keyed, because a bare hash of a card number is undone by trying all of them.
+    Keyed, because a bare hash of a card number is undone by trying all of them. Test and live differ,
+    so that test traffic never counts against a live card.
     """
-    return hmac.new(fingerprint_key, b"ledgerline card fingerprint\0" + number.encode(), hashlib.sha256).hexdigest()
+    message = f"ledgerline card fingerprint\0{mode.value}\0{number}".encode()
+    return hmac.new(fingerprint_key, message, hashlib.sha256).hexdigest()

@@ -86,7 +86,7 @@ class Vault:
         The number enters only as its keyed fingerprint, so neither the stored request nor its hash
         can be searched for card numbers. The CVC is no part of it: it may not be kept in any form.
         """
-        mark = card_fingerprint(card.number, await self._keys.fingerprint_key())
+        mark = card_fingerprint(card.number, mode, await self._keys.fingerprint_key())
         request = {"card": {"exp_month": card.exp_month, "exp_year": card.exp_year, "number": mark}}
         return KeyClaim(
             key=key,
@@ -213,7 +213,7 @@ class Vault:
             "brand": brand_of(card.number),
             "last4": card.number[-4:],
             "bin_country": bin_country_of(card.number),
-            "fingerprint": card_fingerprint(card.number, await self._keys.fingerprint_key()),
+            "fingerprint": card_fingerprint(card.number, mode, await self._keys.fingerprint_key()),
             "exp_month": card.exp_month,
             "exp_year": card.exp_year,
             "livemode": mode is Mode.LIVE,

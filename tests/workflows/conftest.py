@@ -3,6 +3,7 @@
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -81,22 +83,13 @@ def test_server_path() -> str:
     return str(path)
 
 
-@pytest.fixture
-async def world(test_server_path: str) -> AsyncIterator[World]:
-    """A fresh world per test."""
-    environment = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=test_server_path, data_converter=pydantic_data_converter
-    )
+@asynccontextmanager
+async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
+    """A worker with fresh fakes on a server."""
     client = environment.client
-    kinds = {"Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD, "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT}
-    await client.operator_service.add_search_attributes(
-        AddSearchAttributesRequest(
-            namespace=client.namespace,
-            search_attributes={key.name: kinds["Int" if "Amount" in key.name else "Keyword"] for key in ALL_KEYS},
-        )
-    )
     book = FakeBook()
     rails, assessment = FakeRails(book), FakeAssessment(book)
+    await register_search_attributes(client)
     worker = Worker(
         client,
         task_queue=PAYMENTS_QUEUE,
@@ -105,4 +98,25 @@ async def world(test_server_path: str) -> AsyncIterator[World]:
     )
     async with worker:
         yield World(environment, client, book, rails, assessment)
+
+
+async def register_search_attributes(client: Client) -> None:
+    """Make the server know Ledgerline's search attributes."""
+    kinds = {"Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD, "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT}
+    request = AddSearchAttributesRequest(
+        namespace=client.namespace,
+        search_attributes={key.name: kinds["Int" if "Amount" in key.name else "Keyword"] for key in ALL_KEYS},
+    )
+    with suppress(RPCError):  # they are there already
+        await client.operator_service.add_search_attributes(request)
+
+
+@pytest.fixture
+async def world(test_server_path: str) -> AsyncIterator[World]:
+    """A fresh world per test."""
+    environment = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=test_server_path, data_converter=pydantic_data_converter
+    )
+    async with open_world(environment) as opened:
+        yield opened
     await environment.shutdown()

@@ -20,7 +20,7 @@ $$;
 
 -- The entries of a ledger transaction, in the order of its movements.
 CREATE FUNCTION entries_of(p_ledger_transaction bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT coalesce(jsonb_agg(jsonb_build_object('id', e.id, 'account', a.code, 'direction', e.direction,
+    SELECT coalesce(jsonb_agg(jsonb_build_object('number', e.id, 'account', a.code, 'direction', e.direction,
         'amount', e.amount_minor, 'balance', e.balance_minor) ORDER BY e.id), '[]')
     FROM movements m
     JOIN entries e ON e.id IN (2 * m.id - 1, 2 * m.id)

@@ -1,0 +1,152 @@
+"""Accounts: open, read, balance at an instant, entries, and sandbox funding."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from api import schemas
+from api.account_checks import AccountCheck, check_account
+from api.authentication import Caller, Merchant, MerchantCaller
+from api.bodies import AccountId, Amount, Currency, FreeText, Metadata, WriteRequest, parse_instant
+from api.bookkeeping import commit_keyed
+from api.context import Core, CoreOf
+from api.errors import Problem, not_found
+from api.idempotency import ACCOUNT_DOCUMENT, key_statement, read_write
+from api.objects import After, Limit, is_identifier
+from api.reading import ReadScope, Row, Statement
+from api.rendering import Document, json_answer, list_answer, operation_answer
+from api.transfers import start_transfer
+from domain.identifiers import Mode, account_code, new_identifier
+from domain.ledger import AuditDraft, EventDraft, Posting, Record, RecordKind
+from domain.money import AMOUNT_MINOR_MAX
+from domain.timestamps import rfc3339
+from domain.transfer import Transfer
+from ledger.balances import balance_at
+
+router = APIRouter(prefix="/v1", tags=["accounts"])
+
+Limit_ = Annotated[int, Field(ge=-AMOUNT_MINOR_MAX, le=AMOUNT_MINOR_MAX)]
+
+
+class CreateAccount(WriteRequest):
+    """An account. `min_balance` is how far it may go down; null for no limit."""
+
+    id: AccountId | None = None
+    currency: Currency
+    name: FreeText | None = None
+    min_balance: Limit_ | None = 0
+    kind: Literal["customer", "merchant"] = "customer"
+
+
+class FundAccount(WriteRequest):
+    """Sandbox money for an account."""
+
+    amount: Amount
+    currency: Currency | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+@router.post("/accounts", responses=schemas.creation(schemas.Account), openapi_extra=schemas.body(CreateAccount))
+async def create_account(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
+    """Open an account."""
+    asked, wanted = await read_write(request, merchant, CreateAccount)
+    account_id = wanted.id or new_identifier("acct")
+    code = account_code(merchant.merchant_id, merchant.mode, account_id)
+    document = {
+        "id": account_id,
+        "object": "account",
+        "status": "open",
+        "code": code,
+        "currency": wanted.currency,
+        "kind": wanted.kind,
+        "name": wanted.name,
+        "min_balance": wanted.min_balance,
+        "max_balance": None,
+        "livemode": merchant.mode is Mode.LIVE,
+        "created_at": rfc3339(datetime.now(UTC)),
+    }
+    posting = Posting(
+        # The key is part of it: another request for the same id is not a repeat of this one.
+        key=f"{asked.workflow_id}:account",
+        merchant_id=merchant.merchant_id,
+        mode=merchant.mode,
+        audit=AuditDraft(actor=merchant.actor, action="account.created", object_id=code),
+        records=(Record(kind=RecordKind.ACCOUNT, id=code, version=1, document=document, create_only=True),),
+        events=(EventDraft(type="account.created", object_id=code, version=1),),
+        claim=asked.claim("account", code),
+    )
+    claimed, replayed = await commit_keyed(core, asked, posting, param="id")
+    return json_answer(claimed.document, 201, {"Idempotent-Replayed": "true"} if replayed else None)
+
+
+@router.post(
+    "/accounts/{account_id}/fund", responses=schemas.operation(schemas.Transfer), openapi_extra=schemas.body(FundAccount)
+)
+async def fund_account(account_id: str, request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
+    """Put sandbox money on an account (test mode only); a transfer like any other."""
+    asked, wanted = await read_write(request, merchant, FundAccount)
+    if merchant.mode is not Mode.TEST:
+        raise Problem(403, "sandbox_only", "Only sandbox accounts can be funded out of nothing; use a test key.")
+    row = await _account_row(core, merchant.scope, merchant, account_id)
+    currency = row["document"]["currency"]
+    if wanted.currency is not None and wanted.currency != currency:
+        raise Problem(422, "currency_mismatch", f"This account is kept in {currency}.", param="currency")
+    transfer = Transfer(
+        id=new_identifier("tr"),
+        merchant_id=merchant.merchant_id,
+        mode=merchant.mode,
+        amount_minor=wanted.amount,
+        currency=currency,
+        source="sandbox_funding",
+        destination=account_id,
+        workflow_id=asked.workflow_id,
+        created_at=datetime.now(UTC),
+        funding=True,
+        metadata=wanted.metadata,
+    )
+    landing = await start_transfer(core, asked, transfer)
+    return operation_answer(landing.document, replayed=landing.replayed)
+
+
+@router.get("/accounts/{account_id}", responses=schemas.reading(schemas.Account))
+async def get_account(account_id: str, merchant: MerchantCaller, core: CoreOf) -> Response:
+    """Return an account with what is on it now."""
+    row = await _account_row(core, merchant.scope, merchant, account_id)
+    now = {
+        "posted": row["balance_minor"],
+        "pending_debits": row["pending_debits_minor"],
+        "pending_credits": row["pending_credits_minor"],
+        "available": row["balance_minor"] - row["pending_debits_minor"],
+    }
+    return json_answer({**row["document"], **now})
+
+
+async def _account_row(core: Core, scope: ReadScope, merchant: Merchant, account_id: str) -> Row:
+    if not is_identifier(account_id):
+        raise not_found("account")
+    code = account_code(merchant.merchant_id, merchant.mode, account_id)
+    sql = (
+        f"SELECT {ACCOUNT_DOCUMENT.format('a')} AS document, a.id, a.balance_minor, a.pending_debits_minor,"
+        " a.pending_credits_minor FROM accounts a WHERE a.code = %(code)s"
+    )
+    row = await core.reads.first(scope, Statement(sql, {"code": code}))
+    if row is None:
+        raise not_found("account")
+    return row
+
+
+@router.get("/accounts", responses=schemas.listing(schemas.Account))
+async def list_accounts(
+    merchant: MerchantCaller, core: CoreOf, limit: Limit = 10, starting_after: After = None
+) -> Response:
+    """Return accounts in the order of their ids."""
+    sql = (
+        f"SELECT {ACCOUNT_DOCUMENT.format('a')} AS document FROM accounts a"
+        " WHERE a.code > %(after)s AND a.merchant_id IS NOT NULL ORDER BY a.code LIMIT %(most)s"
+    )
+    after = account_code(merchant.merchant_id, merchant.mode, starting_after) if starting_after else ""
+    (rows,) = await core.reads.rows(merchant.scope, Statement(sql, {"after": after, "most": limit + 1}))
+    return list_answer([row["document"] for row in rows[:limit]], len(rows) > limit)

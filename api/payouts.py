@@ -1,0 +1,151 @@
+"""Payouts to bank accounts, chain addresses and cards: create, read."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+from schwifty import IBAN
+from schwifty.exceptions import SchwiftyException
+from starlette.responses import Response
+
+from api import schemas
+from api.account_checks import AccountCheck, check_account
+from api.authentication import Caller, MerchantCaller
+from api.bodies import AccountId, Amount, CardToken, Currency, FreeText, Metadata, RailName, WriteRequest
+from api.context import CoreOf
+from api.errors import Problem
+from api.idempotency import key_statement, read_write
+from api.objects import After, Limit, list_objects, read_object
+from api.rendering import json_answer, list_answer, operation_answer
+from api.starting import Start
+from domain.identifiers import new_identifier
+from domain.money import format_amount
+from domain.payout import Payout, payout_document
+from workflows.payout import PayoutWorkflow, StartPayout
+
+router = APIRouter(prefix="/v1", tags=["payouts"])
+
+
+def _compact_iban(text: str) -> str:
+    try:
+        return str(IBAN(text).compact)
+    except (SchwiftyException, ValueError):
+        raise PydanticCustomError("iban_invalid", "This is no valid IBAN: check country, length and check digits.") from None
+
+
+class _Destination(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class IbanDestination(_Destination):
+    """A bank account."""
+
+    type: Literal["iban"]
+    iban: Annotated[str, Field(max_length=42), AfterValidator(_compact_iban)]
+    name: Annotated[FreeText, Field(max_length=140)]
+
+
+class UsdcDestination(_Destination):
+    """An address on a chain; only for payouts in USDC."""
+
+    type: Literal["usdc"]
+    address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+    chain: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{1,39}$")]
+
+
+class CardDestination(_Destination):
+    """A stored card."""
+
+    type: Literal["card"]
+    token: CardToken
+
+
+Destination = Annotated[IbanDestination | UsdcDestination | CardDestination, Field(discriminator="type")]
+
+
+class CreatePayout(WriteRequest):
+    """A payout of money an account has."""
+
+    amount: Amount
+    currency: Currency
+    source: AccountId
+    destination: Destination
+    rail: RailName = "auto"
+    metadata: Metadata = Field(default_factory=dict)
+
+
+@router.post("/payouts", responses=schemas.operation(schemas.Payout), openapi_extra=schemas.body(CreatePayout))
+async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
+    """Pay money of an account out. 202 while the rail has it in hand."""
+    asked, wanted = await read_write(request, merchant, CreatePayout)
+    core.check_rail(wanted.rail, "payout")
+    _check_destination(wanted)
+    check = AccountCheck(merchant, [wanted.source])
+    keys, accounts = await core.reads.rows(merchant.scope, key_statement(asked), check.statement())
+    if not keys:
+        check_account(check.found(accounts), wanted.source, wanted.currency, param="source")
+    payout = Payout(
+        id=new_identifier("po"),
+        merchant_id=merchant.merchant_id,
+        mode=merchant.mode,
+        amount_minor=wanted.amount,
+        currency=wanted.currency,
+        source=wanted.source,
+        destination=wanted.destination.model_dump(),
+        workflow_id=asked.workflow_id,
+        created_at=datetime.now(UTC),
+        requested_rail=wanted.rail,
+        metadata=wanted.metadata,
+    )
+    amount = format_amount(payout.amount_minor, payout.currency)
+    landing = await core.flights.land(
+        Start(
+            asked=asked,
+            workflow=PayoutWorkflow.run,
+            argument=StartPayout(payout=payout, claim=asked.claim("payout", payout.id), actor=merchant.actor),
+            initial=payout_document(payout),
+            summary=f"{amount} from {payout.source} to {wanted.destination.type} via {wanted.rail}",
+        )
+    )
+    core.metrics.count_operation(landing.document, replayed=landing.replayed)
+    return operation_answer(landing.document, replayed=landing.replayed)
+
+
+def _check_destination(wanted: CreatePayout) -> None:
+    """Let a payout pass whose destination can hold its currency.
+
+    Raises:
+        Problem: 422. Not retryable.
+    """
+    on_chain = wanted.destination.type == "usdc"
+    if on_chain != (wanted.currency == "USDC"):
+        detail = "A usdc destination takes USDC, every other destination takes money in an ISO currency."
+        raise Problem(422, "currency_mismatch", detail, param="currency")
+
+
+@router.get("/payouts/{payout_id}", responses=schemas.reading(schemas.Payout))
+async def get_payout(payout_id: str, principal: Caller, core: CoreOf) -> Response:
+    """Return a payout as it stands."""
+    return json_answer(await read_object(core.reads, principal.scope, "payout", payout_id))
+
+
+@router.get("/payouts", responses=schemas.listing(schemas.Payout))
+async def list_payouts(
+    principal: Caller,
+    core: CoreOf,
+    limit: Limit = 10,
+    starting_after: After = None,
+    status: Annotated[str | None, Query(max_length=20)] = None,
+) -> Response:
+    """Return payouts, newest first."""
+    documents, more = await list_objects(
+        core.reads,
+        principal.scope,
+        "payout",
+        limit=limit,
+        starting_after=starting_after,
+        filters={"status": status},
+    )
+    return list_answer(documents, more)

@@ -1,0 +1,128 @@
+"""Transfers between two ledger accounts of one merchant: create, read."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from api import schemas
+from api.account_checks import AccountCheck, Currencies, require_account
+from api.authentication import Caller, MerchantCaller
+from api.bodies import AccountId, Amount, Currency, Instant, Metadata, RailName, WriteRequest, parse_instant
+from api.context import Core, CoreOf
+from api.errors import Problem
+from api.idempotency import KeyedRequest, key_statement, read_write
+from api.objects import After, Limit, list_objects, read_object
+from api.rendering import json_answer, list_answer, operation_answer
+from api.starting import Landing, Start
+from domain.identifiers import new_identifier
+from domain.money import format_amount
+from domain.transfer import Transfer, transfer_document
+from workflows.transfer import StartTransfer, TransferWorkflow
+
+router = APIRouter(prefix="/v1", tags=["transfers"])
+
+
+class CreateTransfer(WriteRequest):
+    """A transfer. Between two ledger accounts the rail is `book`, which `auto` finds."""
+
+    amount: Amount
+    currency: Currency
+    source: AccountId
+    destination: AccountId
+    rail: RailName = "auto"
+    effective_at: Instant | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+@router.post("/transfers", responses=schemas.operation(schemas.Transfer), openapi_extra=schemas.body(CreateTransfer))
+async def create_transfer(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
+    """Move money between two accounts: one movement, two opposing entries, one commit."""
+    asked, wanted = await read_write(request, merchant, CreateTransfer)
+    if wanted.rail not in ("auto", "book"):
+        raise Problem(422, "unknown_rail", "Between two ledger accounts the rail is `book`.", param="rail")
+    if wanted.source == wanted.destination:
+        raise Problem(
+            422, "accounts_must_differ", "A transfer moves money between two accounts.", param="destination"
+        )
+    check = AccountCheck(merchant, [wanted.source, wanted.destination])
+    keys, accounts = await core.reads.rows(merchant.scope, key_statement(asked), check.statement())
+    if not keys:
+        _check_currencies(check.found(accounts), wanted)
+    transfer = Transfer(
+        id=new_identifier("tr"),
+        merchant_id=merchant.merchant_id,
+        mode=merchant.mode,
+        amount_minor=wanted.amount,
+        currency=wanted.currency,
+        source=wanted.source,
+        destination=wanted.destination,
+        workflow_id=asked.workflow_id,
+        created_at=datetime.now(UTC),
+        effective_at=parse_instant(wanted.effective_at) if wanted.effective_at else None,
+        metadata=wanted.metadata,
+    )
+    landing = await start_transfer(core, asked, transfer)
+    return operation_answer(landing.document, replayed=landing.replayed)
+
+
+async def start_transfer(core: Core, asked: KeyedRequest, transfer: Transfer) -> Landing:
+    """Start a transfer's workflow (fundings too) and return its outcome."""
+    amount = format_amount(transfer.amount_minor, transfer.currency)
+    landing = await core.flights.land(
+        Start(
+            asked=asked,
+            workflow=TransferWorkflow.run,
+            argument=StartTransfer(
+                transfer=transfer, claim=asked.claim("transfer", transfer.id), actor=asked.merchant.actor
+            ),
+            initial=transfer_document(transfer),
+            summary=f"{amount} from {transfer.source} to {transfer.destination}",
+        )
+    )
+    core.metrics.count_operation(landing.document, replayed=landing.replayed)
+    return landing
+
+
+def _check_currencies(found: Currencies, wanted: CreateTransfer) -> None:
+    """Let a transfer pass whose two accounts exist and are kept in its currency.
+
+    Raises:
+        Problem: 404 no such account; 400 the accounts have two currencies and there is no quote
+            (semantics rule 22); 422 neither is kept in the transfer's currency. Not retryable.
+    """
+    source = require_account(found, wanted.source, param="source")
+    destination = require_account(found, wanted.destination, param="destination")
+    if source != destination:
+        detail = f"The source is kept in {source}, the destination in {destination}: that needs a quote."
+        raise Problem(400, "quote_required", detail, param="destination")
+    if source != wanted.currency:
+        raise Problem(422, "currency_mismatch", f"Both accounts are kept in {source}.", param="currency")
+
+
+@router.get("/transfers/{transfer_id}", responses=schemas.reading(schemas.Transfer))
+async def get_transfer(transfer_id: str, principal: Caller, core: CoreOf) -> Response:
+    """Return a transfer with its entries."""
+    return json_answer(await read_object(core.reads, principal.scope, "transfer", transfer_id))
+
+
+@router.get("/transfers", responses=schemas.listing(schemas.Transfer))
+async def list_transfers(
+    principal: Caller,
+    core: CoreOf,
+    limit: Limit = 10,
+    starting_after: After = None,
+    status: Annotated[str | None, Query(max_length=20)] = None,
+) -> Response:
+    """Return transfers, newest first."""
+    documents, more = await list_objects(
+        core.reads,
+        principal.scope,
+        "transfer",
+        limit=limit,
+        starting_after=starting_after,
+        filters={"status": status},
+    )
+    return list_answer(documents, more)

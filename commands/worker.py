@@ -1,0 +1,13 @@
+"""`ledgerline worker`: a worker alone, for when one process is not enough."""
+
+import typer
+
+import worker as worker_process
+
+app = typer.Typer()
+
+
+@app.command()
+def worker() -> None:
+    """Run workflows and activities until SIGTERM; several may join the same queues."""
+    worker_process.main()

@@ -1,0 +1,308 @@
+"""How postings travel to `post_batch` in one batch. No I/O (see `ledger.answer` for the way back).
+
+Decides the encoding only. What a posting needs is encoded when it is handed in (so a malformed one
+fails alone, in its caller); a batch then only joins what was prepared.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from domain.canonical import audit_content, content_hash
+from domain.identifiers import Mode, new_identifier
+from domain.ledger import (
+    AccountOpening,
+    Movement,
+    Phase,
+    Posting,
+    Record,
+    RecordKind,
+)
+from ledger.arrays import boolean_array, bytea_array, instant_array, int4_array, int8_array, text_array
+from ledger.posting_rules import movements_of, openings_of
+
+Sign = Callable[[bytes], tuple[str, bytes]]
+"""Takes a content hash, returns the key's id and the signature."""
+
+_PHASES = {Phase.POST: 1, Phase.HOLD: 2, Phase.POST_HOLD: 3, Phase.POST_HOLD_FINAL: 4, Phase.VOID_HOLD: 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A posting encoded as far as it can be alone. The texts are JSON objects without their `{"n":…,`."""
+
+    posting: Posting
+    movements: tuple[Movement, ...]
+    fingerprints: tuple[bytes, ...]
+    openings: tuple[tuple[str, str], ...]
+    records: tuple[str, ...]
+    events: tuple[tuple[int, str], ...]
+    audit: str
+    claim: str | None
+    guard: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Postings in the order they are decided, and the parameters of `post_batch`."""
+
+    prepared: Sequence[Prepared]
+    codes: list[str]
+    last: list[int]
+    parameters: tuple[Any, ...]
+
+
+def prepare(posting: Posting, sign: Sign | None) -> Prepared:
+    """Return a posting ready to travel: facts turned into movements, everything else into JSON.
+
+    Raises:
+        ValueError: something in it can't be stored (NaN, a NUL character, a lone surrogate). Not retryable.
+    """
+    movements = _all_movements(posting)
+    openings = _all_openings(posting)
+    positions = {record.id: position for position, record in reversed(list(enumerate(posting.records)))}
+    return Prepared(
+        posting=posting,
+        movements=movements,
+        fingerprints=tuple(_fingerprint(movement) for movement in movements),
+        openings=tuple((opening.code, _opening_text(opening)) for opening in openings),
+        records=tuple(_record_text(record) for record in posting.records),
+        events=tuple(
+            (
+                positions[event.object_id],
+                _text(id=new_identifier("evt"), type=event.type, object_id=event.object_id, version=event.version),
+            )
+            for event in posting.events
+        ),
+        audit=_audit_text(posting, sign),
+        claim=_claim_text(posting),
+        guard=_guard_text(posting),
+    )
+
+
+def make_batch(prepared: Sequence[Prepared], known_codes: set[str], *, in_turn: bool = False) -> Batch:
+    """Return the call for these postings, decided in this order. `known_codes`: accounts known to be open.
+
+    `in_turn` makes the database decide one by one even where deciding all at once gives the same.
+    """
+    movements = [(n, movement) for n, item in enumerate(prepared, 1) for movement in item.movements]
+    openings = [
+        (n, code, text)
+        for n, item in enumerate(prepared, 1)
+        for code, text in item.openings
+        if code not in known_codes
+    ]
+    codes = sorted(
+        {code for _, movement in movements for code in (movement.debit_account, movement.credit_account)}
+        | {code for _, code, _ in openings}
+    )
+    account = {code: position for position, code in enumerate(codes, 1)}
+    holds: dict[str, int] = {}
+    last = list(accumulate(len(item.movements) for item in prepared))
+    encoded, repeated = _movement_parameters(movements, account, holds)
+    parameters = (
+        text_array([item.posting.key for item in prepared]),
+        text_array([item.posting.merchant_id for item in prepared]),
+        text_array([item.posting.mode.value for item in prepared]),
+        text_array([item.posting.audit.object_id for item in prepared]),
+        int4_array(last),
+        text_array(codes),
+        text_array(list(holds)),
+        *encoded,
+        bytea_array([fingerprint for item in prepared for fingerprint in item.fingerprints]),
+        _rest(prepared, [(n, account[code], text) for n, code, text in openings]),
+        in_turn or repeated or _depend_on_each_other(prepared),
+    )
+    return Batch(prepared=prepared, codes=codes, last=last, parameters=parameters)
+
+
+def _movement_parameters(
+    movements: Sequence[tuple[int, Movement]], account: dict[str, int], holds: dict[str, int]
+) -> tuple[tuple[Any, ...], bool]:
+    """Return the arrays by movement (filling `holds`), and whether a movement or hold comes twice."""
+    first: dict[str, int] = {}
+    hold_of = []
+    for position, (_, movement) in enumerate(movements, 1):
+        first.setdefault(movement.key, position)
+        key = movement.key if movement.phase is Phase.HOLD else movement.hold_key
+        hold_of.append(holds.setdefault(key, len(holds) + 1) if key else 0)
+    encoded = (
+        int4_array([n for n, _ in movements]),
+        text_array([movement.key for _, movement in movements]),
+        int4_array([first[movement.key] for _, movement in movements]),
+        int4_array([account[movement.debit_account] for _, movement in movements]),
+        int4_array([account[movement.credit_account] for _, movement in movements]),
+        int8_array([movement.amount_minor for _, movement in movements]),
+        text_array([movement.currency for _, movement in movements]),
+        text_array([movement.kind for _, movement in movements]),
+        text_array([movement.reference for _, movement in movements]),
+        int4_array([_PHASES[movement.phase] for _, movement in movements]),
+        int4_array(hold_of),
+        instant_array([movement.effective_at for _, movement in movements]),
+        boolean_array([movement.past_limits for _, movement in movements]),
+    )
+    holding = sum(1 for position in hold_of if position)
+    return encoded, len(first) < len(movements) or len(holds) < holding
+
+
+def _depend_on_each_other(prepared: Sequence[Prepared]) -> bool:
+    """Tell whether one posting's claim or records could change what another of the batch may do."""
+    claims = [
+        (item.posting.merchant_id, item.posting.mode, item.posting.claim.key)
+        for item in prepared
+        if item.posting.claim is not None
+    ]
+    records = [(record.kind, record.id) for item in prepared for record in item.posting.records]
+    creating = any(record.create_only for item in prepared for record in item.posting.records)
+    return len(set(claims)) < len(claims) or (creating and len(set(records)) < len(records))
+
+
+def _rest(prepared: Sequence[Prepared], openings: Sequence[tuple[int, int, str]]) -> Jsonb:
+    events: list[str] = []
+    records: list[str] = []
+    for n, item in enumerate(prepared, 1):
+        events.extend(f'{{"n":{n},"record":{len(records) + position + 1},{text}' for position, text in item.events)
+        records.extend(f'{{"n":{n},{text}' for text in item.records)
+    parts = {
+        "audit": [f'{{"n":{n},{item.audit}' for n, item in enumerate(prepared, 1)],
+        "claims": [f'{{"n":{n},{item.claim}' for n, item in enumerate(prepared, 1) if item.claim],
+        "guards": [f'{{"n":{n},{item.guard}' for n, item in enumerate(prepared, 1) if item.guard],
+        "openings": [f'{{"n":{n},"account":{position},{text}' for n, position, text in openings],
+        "records": records,
+        "events": events,
+    }
+    return Jsonb("{" + ",".join(f'"{name}":[{",".join(texts)}]' for name, texts in parts.items() if texts) + "}", str)
+
+
+def _all_movements(posting: Posting) -> tuple[Movement, ...]:
+    stated = {movement.key for movement in posting.movements}
+    ruled = (
+        movement
+        for fact in posting.facts
+        for movement in movements_of(fact, merchant_id=posting.merchant_id, mode=posting.mode)
+    )
+    return posting.movements + tuple(movement for movement in ruled if movement.key not in stated)
+
+
+def _all_openings(posting: Posting) -> tuple[AccountOpening, ...]:
+    openings = {opening.code: opening for opening in posting.accounts}
+    for record in posting.records:
+        if record.kind is RecordKind.ACCOUNT:
+            opening = _opening_of_record(record, posting)
+            openings[opening.code] = opening
+    for fact in posting.facts:
+        for opening in openings_of(fact, merchant_id=posting.merchant_id, mode=posting.mode):
+            openings.setdefault(opening.code, opening)
+    return tuple(openings.values())
+
+
+def _opening_of_record(record: Record, posting: Posting) -> AccountOpening:
+    document = record.document
+    return AccountOpening(
+        code=document["code"],
+        currency=document["currency"],
+        kind=document["kind"],
+        name=document.get("name"),
+        merchant_id=posting.merchant_id,
+        mode=posting.mode,
+        min_balance_minor=document.get("min_balance"),
+        max_balance_minor=document.get("max_balance"),
+    )
+
+
+def _opening_text(opening: AccountOpening) -> str:
+    return _text(
+        currency=opening.currency,
+        kind=opening.kind,
+        name=opening.name,
+        merchant_id=opening.merchant_id,
+        mode=opening.mode.value if isinstance(opening.mode, Mode) else opening.mode,
+        min=opening.min_balance_minor,
+        max=opening.max_balance_minor,
+    )
+
+
+def _record_text(record: Record) -> str:
+    # Accounts are stored under their codes; everything else under its own id.
+    stored_id = record.document["code"] if record.kind is RecordKind.ACCOUNT else record.id
+    return _text(
+        kind=record.kind.value,
+        id=stored_id,
+        version=record.version,
+        create=record.create_only,
+        document=record.document,
+        internal=record.internal,
+    )
+
+
+def _claim_text(posting: Posting) -> str | None:
+    claim = posting.claim
+    if claim is None:
+        return None
+    return _text(
+        key=claim.key,
+        fingerprint=claim.fingerprint,
+        route=claim.route,
+        request=claim.request,
+        object_kind=claim.object_kind,
+        object_id=claim.object_id,
+        workflow_id=claim.workflow_id,
+    )
+
+
+def _guard_text(posting: Posting) -> str | None:
+    guard = posting.refund_guard
+    if guard is None:
+        return None
+    return _text(charge=guard.charge_id, refund=guard.refund_id, amount=guard.amount_minor)
+
+
+def _audit_text(posting: Posting, sign: Sign | None) -> str:
+    draft = posting.audit
+    hashed = content_hash(
+        audit_content(
+            actor=draft.actor,
+            action=draft.action,
+            object_id=draft.object_id,
+            merchant_id=posting.merchant_id,
+            mode=posting.mode.value,
+            details=draft.details,
+            posting_key=posting.key,
+        )
+    )
+    key_id, signature = sign(hashed) if sign is not None else (None, None)
+    return _text(
+        actor=draft.actor,
+        action=draft.action,
+        object_id=draft.object_id,
+        details=draft.details,
+        content_hash=hashed.hex(),
+        key_id=key_id,
+        signature=signature.hex() if signature is not None else None,
+    )
+
+
+def _text(**members: Any) -> str:
+    written = json.dumps(members, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    written.encode()
+    return written[1:]
+
+
+def _fingerprint(movement: Movement) -> bytes:
+    facts = (
+        movement.debit_account,
+        movement.credit_account,
+        movement.currency,
+        movement.kind,
+        movement.reference,
+        movement.phase.value,
+        movement.hold_key or "",
+        movement.effective_at.isoformat() if movement.effective_at else "",
+        "past limits" if movement.past_limits else "",
+    )
+    return hashlib.sha256("\x1f".join(facts).encode()).digest()[:16]

@@ -1,0 +1,253 @@
+"""The poster: commits postings, many at a time, each wholly or not at all, each exactly once.
+
+Group commit: while one batch is in flight the next gathers; nothing waits on purpose. A batch is one
+SERIALIZABLE transaction and one round trip: take the turn, `post_batch`, commit. Whatever happens to
+the connection, the batch is posted again and the posting keys tell what had been committed: look,
+don't guess.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from domain.ledger import Posting, PostingResult
+from ledger.answer import POSTED, Answer, results_of
+from ledger.arrays import register
+from ledger.batch import Batch, Prepared, Sign, make_batch, prepare
+
+RETRY_BUDGET_SECONDS = 30.0
+"""How long a batch is tried again before its callers get a ConnectionError."""
+
+BATCH_SECONDS_MAX = 20.0
+"""A batch that takes longer counts as a lost connection: the server is asked anew."""
+
+_RETRYABLE = (
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+)
+_LOST = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    # Still connected to what was the primary before a failover.
+    psycopg.errors.ReadOnlySqlTransaction,
+    TimeoutError,
+    OSError,
+)
+# A utility statement as the first one: the snapshot is taken after the turn has come, so posters of
+# several processes never see stale balances and never fail to serialize against one another.
+_TAKE_TURN = "LOCK TABLE ledger_turn IN SHARE ROW EXCLUSIVE MODE"
+_POST = f"SELECT * FROM post_batch({', '.join(['%s'] * 23)})"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    prepared: Prepared
+    results: list["asyncio.Future[PostingResult]"]
+
+
+class Poster:
+    """Implements `domain.book.BookWriter`. One event loop; any number of posters, on any machines."""
+
+    def __init__(
+        self, app_url: str, *, sign: Sign | None = None, batch_max: int = 512, in_turn: bool = False
+    ) -> None:
+        """Args: `sign` signs content hashes of audit records; `in_turn` makes the database decide one by one."""
+        assert batch_max > 0
+        self._app_url = app_url
+        self._sign = sign
+        self._batch_max = batch_max
+        self._in_turn = in_turn
+        self._queue: deque[_Waiting] = deque()
+        self._by_key: dict[str, _Waiting] = {}
+        self._known_codes: set[str] = set()
+        self._awake = asyncio.Event()
+        self._stopping = False
+        self._connection: AsyncConnection | None = None
+        self._drain_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and begin to post.
+
+        Raises:
+            ConnectionError: the database could not be reached. Retryable.
+        """
+        assert self._drain_task is None, "started twice"
+        try:
+            self._connection = await self._connect()
+        except psycopg.OperationalError as error:
+            raise ConnectionError("the ledger's database cannot be reached") from error
+        self._drain_task = asyncio.create_task(self._drain(), name="ledger-poster")
+
+    async def stop(self) -> None:
+        """Post what was handed in, then disconnect. Harmless when called twice."""
+        self._stopping = True
+        self._awake.set()
+        if self._drain_task is not None:
+            await self._drain_task
+        await self._disconnect()
+
+    async def post(self, posting: Posting) -> PostingResult:
+        """Commit a posting. Idempotent on `posting.key`: a repetition gets the first result as `duplicate`.
+
+        Facts are turned into movements here. A caller that is cancelled doesn't disturb its batch;
+        its posting may still be committed.
+
+        Raises:
+            ConnectionError: the database was out of reach for the whole retry budget, or the poster
+                was stopped; it may or may not have been committed. Retryable.
+            ValueError: the posting holds something that can't be stored. Not retryable.
+        """
+        if self._stopping or self._drain_task is None:
+            raise ConnectionError("the poster is not running")
+        result: asyncio.Future[PostingResult] = asyncio.get_running_loop().create_future()
+        waiting = self._by_key.get(posting.key)
+        if waiting is not None and waiting.prepared.posting == posting:
+            waiting.results.append(result)
+        else:
+            waiting = _Waiting(prepare(posting, self._sign), [result])
+            self._by_key[posting.key] = waiting
+            self._queue.append(waiting)
+            self._awake.set()
+        return await result
+
+    async def _drain(self) -> None:
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            while self._queue:
+                await self._serve(self._take())
+            if self._stopping:
+                return
+
+    def _take(self) -> list[_Waiting]:
+        """Return the next postings in order, each key once: a second one with other content waits."""
+        taken: list[_Waiting] = []
+        keys: set[str] = set()
+        while self._queue and len(taken) < self._batch_max:
+            waiting = self._queue[0]
+            key = waiting.prepared.posting.key
+            if key in keys:
+                break
+            self._queue.popleft()
+            if self._by_key.get(key) is waiting:
+                del self._by_key[key]
+            if all(result.cancelled() for result in waiting.results):
+                continue
+            keys.add(key)
+            taken.append(waiting)
+        return taken
+
+    async def _serve(self, taken: list[_Waiting]) -> None:
+        """Post a batch and answer everyone. What the database rejects is found by halving."""
+        if not taken:
+            return
+        try:
+            results = await self._post_until_known([waiting.prepared for waiting in taken])
+        except ConnectionError as error:
+            for waiting in taken:
+                _fail(waiting, ConnectionError(str(error)))
+        except Exception as error:
+            if len(taken) == 1:
+                log.exception("posting rejected by the database", extra={"key": taken[0].prepared.posting.key})
+                _fail(taken[0], ValueError(f"the ledger cannot store this posting: {error}"))
+            else:
+                middle = len(taken) // 2
+                await self._serve(taken[:middle])
+                await self._serve(taken[middle:])
+        else:
+            for waiting, result in zip(taken, results, strict=True):
+                _answer(waiting, result)
+
+    async def _post_until_known(self, prepared: Sequence[Prepared]) -> list[PostingResult]:
+        deadline = time.monotonic() + RETRY_BUDGET_SECONDS
+        delay_seconds = 0.005
+        while True:
+            batch = make_batch(prepared, self._known_codes, in_turn=self._in_turn)
+            try:
+                return await self._commit(batch)
+            except _RETRYABLE as error:
+                cause: Exception = error
+            except _LOST as error:
+                cause = error
+                await self._disconnect()
+            if time.monotonic() > deadline:
+                raise ConnectionError("the ledger's database could not be reached in time") from cause
+            log.warning("posting a batch again", extra={"cause": repr(cause), "postings": len(prepared)})
+            await asyncio.sleep(random.uniform(0, delay_seconds))
+            delay_seconds = min(delay_seconds * 2, 1.0)
+
+    async def _commit(self, batch: Batch) -> list[PostingResult]:
+        if self._connection is None:
+            self._connection = await self._connect()
+        async with asyncio.timeout(BATCH_SECONDS_MAX):
+            row = await self._round_trip(self._connection, batch)
+        answer = Answer(*row)
+        results = results_of(batch, answer)
+        for item, status in zip(batch.prepared, answer.statuses, strict=True):
+            if status == POSTED:
+                self._known_codes.update(code for code, _ in item.openings)
+        return results
+
+    async def _round_trip(self, connection: AsyncConnection, batch: Batch) -> tuple[object, ...]:
+        """Send the whole transaction at once. A failed statement makes the server skip the rest, COMMIT too."""
+        try:
+            async with connection.pipeline():
+                await connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+                await connection.execute(_TAKE_TURN)
+                cursor = await connection.execute(_POST, batch.parameters, prepare=True, binary=True)
+                await connection.execute("COMMIT")
+            row = await cursor.fetchone()
+        except psycopg.Error:
+            if not connection.broken:
+                await connection.rollback()
+            raise
+        assert row is not None
+        return row
+
+    async def _connect(self) -> AsyncConnection:
+        connection = await AsyncConnection.connect(
+            self._app_url,
+            autocommit=True,
+            connect_timeout=5,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            options="-c TimeZone=UTC",
+            application_name="ledgerline-poster",
+            row_factory=tuple_row,
+        )
+        register(connection)
+        return connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await connection.close()
+
+
+def _answer(waiting: _Waiting, result: PostingResult) -> None:
+    for position, future in enumerate(waiting.results):
+        if not future.done():
+            repeats = position > 0 and result.refusal is None
+            future.set_result(dataclasses.replace(result, duplicate=True) if repeats else result)
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    for future in waiting.results:
+        if not future.done():
+            future.set_exception(error)

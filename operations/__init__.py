@@ -1,0 +1,1 @@
+"""Tools for whoever is on call: replaying a run and telling its story."""

@@ -1,0 +1,256 @@
+"""Every path through every workflow, as a scenario that can be run on a real server and recorded."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from domain.dispute import Dispute
+from domain.rail import DeclineClass, Outcome, RailAnswer, RailRequest
+from domain.risk import RiskDecision
+from tests.workflows.conftest import World, claim
+from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
+from tests.workflows.test_charge import status_is
+from tests.workflows.test_refund_payout_transfer import COMMON, INSUFFICIENT, PENDING, payout, refund, transfer
+from workflows.charge import ChargeWorkflow
+from workflows.charge_messages import AuthenticateCharge, CaptureCharge, ResolveCharge, VoidCharge
+from workflows.dispute import DisputeWorkflow, StartDispute
+from workflows.payout import PayoutWorkflow
+from workflows.policies import PAYMENTS_QUEUE
+from workflows.refund import RefundWorkflow
+from workflows.transfer import TransferWorkflow
+
+Handle = WorkflowHandle[Any, Any]
+Scenario = Callable[[World], Awaitable[Handle]]
+
+YES = RailAnswer(outcome=Outcome.APPROVED, final_funds=True)
+LATER_YES = RailAnswer(outcome=Outcome.APPROVED, final_funds=False)
+
+
+async def _start(world: World, workflow_run: Any, start: Any, name: str) -> Handle:
+    return await world.client.start_workflow(workflow_run, start, id=f"golden/{name}", task_queue=PAYMENTS_QUEUE)
+
+
+async def charge_settled(world: World) -> Handle:
+    return await world.start(world.charge())
+
+
+async def charge_captured_not_final(world: World) -> Handle:
+    world.rails.script = lambda request, call: LATER_YES
+    return await world.start(world.charge())
+
+
+async def charge_failed_over(world: World) -> Handle:
+    world.rails.script = lambda request, call: approve(request, call) if call == 2 else decline(DeclineClass.SOFT)
+    return await world.start(world.charge())
+
+
+async def charge_declined_hard(world: World) -> Handle:
+    world.rails.script = lambda request, call: decline(DeclineClass.HARD)
+    return await world.start(world.charge())
+
+
+async def charge_declined_everywhere(world: World) -> Handle:
+    world.rails.script = lambda request, call: decline(DeclineClass.SOFT)
+    return await world.start(world.charge())
+
+
+async def charge_not_attempted_then_settled(world: World) -> Handle:
+    world.rails.script = lambda request, call: NOT_ATTEMPTED if call == 1 else approve(request, call)
+    return await world.start(world.charge())
+
+
+async def charge_unknown_then_settled(world: World) -> Handle:
+    world.rails.script = lambda request, call: UNKNOWN
+    world.rails.inquiry_script = lambda inquiry, call: YES if call == 2 else UNKNOWN
+    return await world.start(world.charge())
+
+
+async def charge_unknown_then_declined(world: World) -> Handle:
+    world.rails.script = lambda request, call: UNKNOWN
+    world.rails.inquiry_script = lambda inquiry, call: decline(DeclineClass.SOFT)
+    return await world.start(world.charge())
+
+
+async def charge_unknown_resolved_by_person(world: World) -> Handle:
+    world.rails.script = lambda request, call: UNKNOWN
+    charge = world.charge()
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "unknown")
+    await handle.execute_update(
+        ChargeWorkflow.resolve,
+        ResolveCharge(outcome="approved", actor="ak_1", note="acquirer's log", claim=claim(charge.id, "k2")),
+    )
+    return handle
+
+
+async def charge_blocked_by_risk(world: World) -> Handle:
+    world.assessment.decision = RiskDecision.BLOCK
+    return await world.start(world.charge())
+
+
+async def charge_stepped_up_by_risk(world: World) -> Handle:
+    world.assessment.decision = RiskDecision.STEP_UP
+    return await _authenticated(world, "success")
+
+
+async def charge_authentication_failed(world: World) -> Handle:
+    world.assessment.decision = RiskDecision.STEP_UP
+    return await _authenticated(world, "failure")
+
+
+async def charge_stepped_up_by_issuer(world: World) -> Handle:
+    def script(request: RailRequest, call: int) -> RailAnswer:
+        return approve(request, call) if request.authentication else decline(DeclineClass.SCA_REQUIRED)
+
+    world.rails.script = script
+    return await _authenticated(world, "success")
+
+
+async def charge_captured_in_parts(world: World) -> Handle:
+    charge = world.charge(capture=False)
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "authorized")
+    for key, amount, final in (("k2", 3000, False), ("k3", 9000, True), ("k4", None, True)):
+        request = CaptureCharge(amount_minor=amount, final=final, claim=claim(charge.id, key))
+        await handle.execute_update(ChargeWorkflow.capture, request)
+    return handle
+
+
+async def charge_captured_after_inquiry(world: World) -> Handle:
+    world.rails.script = lambda request, call: approve(request, call) if call == 1 else UNKNOWN
+    world.rails.inquiry_script = lambda inquiry, call: YES
+    charge = world.charge(capture=False)
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "authorized")
+    request = CaptureCharge(amount_minor=None, final=True, claim=claim(charge.id, "k2"))
+    await handle.execute_update(ChargeWorkflow.capture, request)
+    return handle
+
+
+async def charge_voided(world: World) -> Handle:
+    charge = world.charge(capture=False)
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "authorized")
+    await handle.execute_update(ChargeWorkflow.void, VoidCharge(claim=claim(charge.id, "k2")))
+    return handle
+
+
+async def charge_expired(world: World) -> Handle:
+    world.assessment.authorization_seconds = 1
+    return await world.start(world.charge(capture=False))
+
+
+async def _authenticated(world: World, result: str) -> Handle:
+    charge = world.charge()
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "requires_action")
+    await handle.execute_update(
+        ChargeWorkflow.authenticate,
+        AuthenticateCharge(result=result, evidence={"eci": "05"}, claim=claim(charge.id, "k2")),
+    )
+    return handle
+
+
+async def refund_succeeded(world: World) -> Handle:
+    return await _start(world, RefundWorkflow.run, refund(), "refund_succeeded")
+
+
+async def refund_declined(world: World) -> Handle:
+    world.rails.script = lambda request, call: decline(DeclineClass.HARD)
+    return await _start(world, RefundWorkflow.run, refund(), "refund_declined")
+
+
+async def refund_pending_then_failed(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: decline(DeclineClass.HARD) if call == 2 else PENDING
+    return await _start(world, RefundWorkflow.run, refund(), "refund_pending_then_failed")
+
+
+async def refund_not_attempted_then_succeeded(world: World) -> Handle:
+    world.rails.script = lambda request, call: NOT_ATTEMPTED if call == 1 else approve(request, call)
+    return await _start(world, RefundWorkflow.run, refund(), "refund_not_attempted_then_succeeded")
+
+
+async def refund_refused(world: World) -> Handle:
+    world.book.refuse = lambda posting: INSUFFICIENT if posting.facts else None
+    return await _start(world, RefundWorkflow.run, refund(), "refund_refused")
+
+
+async def payout_paid(world: World) -> Handle:
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_paid")
+
+
+async def payout_rerouted(world: World) -> Handle:
+    world.rails.script = lambda request, call: decline(DeclineClass.SOFT) if call == 1 else approve(request, call)
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_rerouted")
+
+
+async def payout_pending_then_paid(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: YES if call == 2 else PENDING
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_pending_then_paid")
+
+
+async def payout_unknown_then_failed(world: World) -> Handle:
+    world.rails.script = lambda request, call: UNKNOWN
+    world.rails.inquiry_script = lambda inquiry, call: decline(DeclineClass.HARD)
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_unknown_then_failed")
+
+
+async def payout_refused(world: World) -> Handle:
+    world.book.refuse = lambda posting: INSUFFICIENT if posting.facts else None
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_refused")
+
+
+async def transfer_settled(world: World) -> Handle:
+    return await _start(world, TransferWorkflow.run, transfer(), "transfer_settled")
+
+
+async def transfer_refused(world: World) -> Handle:
+    world.book.refuse = lambda posting: INSUFFICIENT if posting.facts else None
+    return await _start(world, TransferWorkflow.run, transfer(), "transfer_refused")
+
+
+async def dispute_created(world: World) -> Handle:
+    dispute = Dispute(
+        id="dp_1", charge="ch_1", rail="alpha", rail_reference="cb_1", account="acct_a", fee_minor=1500, **COMMON
+    )
+    return await _start(world, DisputeWorkflow.run, StartDispute(dispute=dispute), "dispute_created")
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.__name__: scenario
+    for scenario in (
+        charge_settled,
+        charge_captured_not_final,
+        charge_failed_over,
+        charge_declined_hard,
+        charge_declined_everywhere,
+        charge_not_attempted_then_settled,
+        charge_unknown_then_settled,
+        charge_unknown_then_declined,
+        charge_unknown_resolved_by_person,
+        charge_blocked_by_risk,
+        charge_stepped_up_by_risk,
+        charge_authentication_failed,
+        charge_stepped_up_by_issuer,
+        charge_captured_in_parts,
+        charge_captured_after_inquiry,
+        charge_voided,
+        charge_expired,
+        refund_succeeded,
+        refund_declined,
+        refund_pending_then_failed,
+        refund_not_attempted_then_succeeded,
+        refund_refused,
+        payout_paid,
+        payout_rerouted,
+        payout_pending_then_paid,
+        payout_unknown_then_failed,
+        payout_refused,
+        transfer_settled,
+        transfer_refused,
+        dispute_created,
+    )
+}
