@@ -12,6 +12,7 @@ from activities.decision_facts import DecisionFacts, read_decision_facts, read_r
 from activities.routes import Router
 from domain.book import BookWriter
 from domain.charge import Charge
+from domain.identifiers import Mode
 from domain.ledger import Posting, PostingResult, RefusalCode
 from domain.outcomes import OutcomeBoard
 from domain.rail import Flow
@@ -104,6 +105,8 @@ class AssessmentActivities(AssessmentPort):
 
     def _assess_risk(self, charge: Charge, facts: DecisionFacts) -> RiskAssessment:
         policy: RiskPolicy = facts.risk
+        # Test cards are shared instruments, charged hundreds of times a minute: only live cards have velocity.
+        counted = charge.mode is Mode.LIVE
         return assess(
             self._model,
             RiskFacts(
@@ -115,9 +118,9 @@ class AssessmentActivities(AssessmentPort):
                 bin_country=facts.bin_country,
                 brand=facts.brand,
                 token_age_seconds=facts.token_age_seconds,
-                attempts_10_minutes=facts.attempts_10_minutes,
-                attempts_24_hours=facts.attempts_24_hours,
-                declines_24_hours=facts.declines_24_hours,
+                attempts_10_minutes=facts.attempts_10_minutes if counted else 0,
+                attempts_24_hours=facts.attempts_24_hours if counted else 0,
+                declines_24_hours=facts.declines_24_hours if counted else 0,
             ),
             policy,
         )

@@ -116,7 +116,7 @@ async def require_key(
     """
     if credentials is None:
         raise _unauthenticated("api_key_required", "Send your API key as `Authorization: Bearer sk_test_…`.")
-    directory: KeyDirectory = request.app.state.keys
+    directory: KeyDirectory = request.app.state.core.keys
     principal = await directory.find(credentials.credentials)
     if principal is None:
         raise _unauthenticated("api_key_invalid", "This API key is unknown or has been revoked.")

@@ -51,6 +51,6 @@ class HttpMetrics:
 @router.get("/metrics", summary="Metrics for Prometheus")
 async def read_metrics(request: Request) -> Response:
     """Return this application's metrics and those of everything else in the process."""
-    metrics: HttpMetrics = request.app.state.metrics
+    metrics: HttpMetrics = request.app.state.core.metrics
     body = generate_latest(metrics.registry) + generate_latest(REGISTRY)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})

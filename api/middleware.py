@@ -14,18 +14,20 @@ from api.metrics import HttpMetrics
 from domain.identifiers import new_identifier
 
 BODY_BYTES_MAX = 1_000_000
+CODEC_BODY_BYTES_MAX = 8 * 1024 * 1024
+"""Payloads the Temporal UI sends to be decoded; Temporal's own limits are far above ours."""
 
 log = structlog.get_logger(__name__)
 
 
 class BodyTooLargeError(Problem):
-    """More than `BODY_BYTES_MAX` bytes were sent; raised while reading, before all of it is here."""
+    """Too many bytes were sent; raised while reading, before all of it is here."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__(
             413,
             "body_too_large",
-            f"A request body may have at most {BODY_BYTES_MAX} bytes.",
+            f"A request body may have at most {most} bytes.",
             headers={"Connection": "close"},
         )
 
@@ -57,9 +59,10 @@ class Edge:
             await send(message)
 
         try:
-            if declared_length(scope) > BODY_BYTES_MAX:
-                raise BodyTooLargeError
-            await self._app(scope, limited(receive), send_with_id)
+            most = CODEC_BODY_BYTES_MAX if scope["path"].startswith("/codec/") else BODY_BYTES_MAX
+            if declared_length(scope) > most:
+                raise BodyTooLargeError(most)
+            await self._app(scope, limited(receive, most), send_with_id)
         except Exception as error:
             problem = problem_from(error)
             if problem.status == 500:
@@ -79,7 +82,7 @@ def declared_length(scope: Scope) -> int:
     return 0
 
 
-def limited(receive: Receive) -> Receive:
+def limited(receive: Receive, most: int) -> Receive:
     """Return a `receive` that stops at the body limit, whether or not a length was declared."""
     seen = 0
 
@@ -87,8 +90,8 @@ def limited(receive: Receive) -> Receive:
         nonlocal seen
         message: dict[str, Any] = dict(await receive())
         seen += len(message.get("body", b""))
-        if seen > BODY_BYTES_MAX:
-            raise BodyTooLargeError
+        if seen > most:
+            raise BodyTooLargeError(most)
         return message
 
     return receive_limited

@@ -26,7 +26,7 @@ class QuoteRequest:
     mode: Mode
     amount_minor: int
     currency: str
-    source: str
+    source: str | None = None
     rail: str = "auto"
 
 

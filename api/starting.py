@@ -142,7 +142,7 @@ class Flight:
                     task_queue=PAYMENTS_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    search_attributes=attributes(asked, start.initial),
+                    search_attributes=attributes(asked.merchant.merchant_id, start.initial),
                     static_summary=start.summary,
                     request_eager_start=True,
                     rpc_timeout=timedelta(seconds=self._services.start_timeout_seconds),
@@ -239,10 +239,10 @@ def finished(asked: KeyedRequest, claimed: ClaimedKey | None) -> Document | None
     return document if document is not None and is_outcome(document) else None
 
 
-def attributes(asked: KeyedRequest, initial: Document) -> TypedSearchAttributes:
+def attributes(merchant_id: str, initial: Document) -> TypedSearchAttributes:
     """Return what the Temporal UI can list this run by."""
     pairs: list[SearchAttributePair[Any]] = [
-        SearchAttributePair(search_attributes.MERCHANT, asked.merchant.merchant_id),
+        SearchAttributePair(search_attributes.MERCHANT, merchant_id),
         SearchAttributePair(search_attributes.KIND, initial["object"]),
         SearchAttributePair(search_attributes.STATUS, initial["status"]),
         SearchAttributePair(search_attributes.CURRENCY, initial["currency"]),

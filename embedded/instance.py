@@ -192,7 +192,7 @@ def _plan_rails(settings: Settings, home: Home, api_url: str) -> HttpServer | No
         command,
         port=port,
         port_variable=environment_name("rails_port"),
-        ready_path="/truth",
+        ready_path="/healthz",
         log_path=home.logs_folder / "rails.log",
         environment={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
         cwd=ROOT,

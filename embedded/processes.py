@@ -53,6 +53,7 @@ def launch(
             env=dict(environment),
             cwd=cwd,
             start_new_session=True,
+            umask=0o077,
             preexec_fn=_arrange_death(death_signal),
             user=uid,
             group=uid,

@@ -28,40 +28,41 @@ class StatusBoard:
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
+        self._progressing = False
         self._started = time.monotonic()
-        self._last: tuple[ServerStatus, ...] = ()
 
     def note(self, line: str) -> None:
         """Print one line that stays."""
-        self._console.print(line, markup=False)
+        self._console.print(self._over_progress() + line, markup=False)
         sys.stdout.flush()
 
     def progress(self, line: str) -> None:
         """Say what is going on now; on a terminal the next line takes its place."""
         if self._console.is_terminal:
-            self._console.print(line, markup=False, end="\r")
+            sys.stdout.write(f"{self._over_progress()}{line}")
+            sys.stdout.flush()
+            self._progressing = True
         else:
             self.note(line)
+
+    def _over_progress(self) -> str:
+        """Return what clears an unfinished progress line."""
+        clear, self._progressing = ("\r\x1b[2K" if self._progressing else ""), False
+        return clear
 
     def fail(self, sentence: str) -> None:
         """Print the one sentence of a failure to standard error."""
         self.close()
+        sys.stdout.write(self._over_progress())
         print(sentence, file=sys.stderr, flush=True)
 
     def show(self, statuses: Sequence[ServerStatus]) -> None:
-        """Redraw the live table (terminal), or print one line per server whose state changed (otherwise)."""
-        current = tuple(statuses)
+        """Redraw the live table on a terminal; elsewhere the notes of what changes are enough."""
         if self._console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self._console, auto_refresh=False, transient=True)
                 self._live.start()
-            self._live.update(self._table(current), refresh=True)
-        elif self._last:
-            before = {status.name: status.state for status in self._last}
-            for status in current:
-                if before.get(status.name) != status.state:
-                    self.note(f"{status.name}: {status.state}")
-        self._last = current
+            self._live.update(self._table(statuses), refresh=True)
 
     def close(self) -> None:
         """Give the terminal back. Idempotent."""
@@ -69,7 +70,7 @@ class StatusBoard:
             self._live.stop()
             self._live = None
 
-    def _table(self, statuses: tuple[ServerStatus, ...]) -> Group:
+    def _table(self, statuses: Sequence[ServerStatus]) -> Group:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for status in statuses:
             colour = "green" if status.state == "running" else "yellow"

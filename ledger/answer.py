@@ -30,9 +30,7 @@ def results_of(batch: Batch, answer: Answer) -> list[PostingResult]:
     documents: dict[int, dict[str, Any]] = {}
     for n, object_id, document in answer.rest["documents"]:
         documents.setdefault(n, {})[object_id] = document
-    return [
-        _result(batch, answer, n, item, documents.get(n, {})) for n, item in enumerate(batch.prepared, 1)
-    ]
+    return [_result(batch, answer, n, item, documents.get(n, {})) for n, item in enumerate(batch.prepared, 1)]
 
 
 def entry_id(number: int) -> str:

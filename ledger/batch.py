@@ -92,10 +92,7 @@ def make_batch(prepared: Sequence[Prepared], known_codes: set[str], *, in_turn: 
     """
     movements = [(n, movement) for n, item in enumerate(prepared, 1) for movement in item.movements]
     openings = [
-        (n, code, text)
-        for n, item in enumerate(prepared, 1)
-        for code, text in item.openings
-        if code not in known_codes
+        (n, code, text) for n, item in enumerate(prepared, 1) for code, text in item.openings if code not in known_codes
     ]
     codes = sorted(
         {code for _, movement in movements for code in (movement.debit_account, movement.credit_account)}

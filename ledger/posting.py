@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
@@ -62,9 +63,7 @@ class _Waiting:
 class Poster:
     """Implements `domain.book.BookWriter`. One event loop; any number of posters, on any machines."""
 
-    def __init__(
-        self, app_url: str, *, sign: Sign | None = None, batch_max: int = 512, in_turn: bool = False
-    ) -> None:
+    def __init__(self, app_url: str, *, sign: Sign | None = None, batch_max: int = 512, in_turn: bool = False) -> None:
         """Args: `sign` signs content hashes of audit records; `in_turn` makes the database decide one by one."""
         assert batch_max > 0
         self._app_url = app_url
@@ -202,7 +201,7 @@ class Poster:
                 self._known_codes.update(code for code, _ in item.openings)
         return results
 
-    async def _round_trip(self, connection: AsyncConnection, batch: Batch) -> tuple[object, ...]:
+    async def _round_trip(self, connection: AsyncConnection, batch: Batch) -> tuple[Any, ...]:
         """Send the whole transaction at once. A failed statement makes the server skip the rest, COMMIT too."""
         try:
             async with connection.pipeline():

@@ -142,9 +142,7 @@ def _payout_started(book: _Book, fact: facts.PayoutStarted) -> Iterable[Movement
 
 
 def _payout_paid(book: _Book, fact: facts.PayoutPaid) -> Iterable[Movement]:
-    yield book.movement(
-        "paid", "payout_paid", book.in_transit(fact.rail), book.clearing(fact.rail), fact.amount_minor
-    )
+    yield book.movement("paid", "payout_paid", book.in_transit(fact.rail), book.clearing(fact.rail), fact.amount_minor)
 
 
 def _payout_rerouted(book: _Book, fact: facts.PayoutRerouted) -> Iterable[Movement]:

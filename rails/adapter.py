@@ -101,7 +101,7 @@ class RailAdapter(Protocol):
 def profile_document(profile: RailProfile) -> dict[str, Any]:
     """Return the profile as the API shows it."""
     return {
-        "id": profile.name,
+        "rail": profile.name,
         "object": "rail",
         "kind": profile.kind,
         "flows": sorted(flow.value for flow in profile.flows),

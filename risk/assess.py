@@ -6,7 +6,7 @@ from domain.risk import RiskAssessment, RiskPolicy
 from risk.features import FEATURE_NAMES, RiskFacts, feature_vector
 from risk.model import RiskModel, Score
 from risk.policy import decide
-from risk.sandbox_tokens import SANDBOX_REASON, as_ordinary_card, is_sandbox_token, sandbox_score
+from risk.sandbox_tokens import SANDBOX_REASON, as_ordinary_card, is_shared_instrument, sandbox_score
 
 OUTAGE_VERSION = "unavailable"
 OUTAGE_REASON = "no score could be had; the merchant's fallback applies"
@@ -20,7 +20,7 @@ def assess(model: RiskModel | None, facts: RiskFacts, policy: RiskPolicy) -> Ris
     Never raises for want of a score: a missing model, or one that fails, is an outage and follows
     `policy.on_model_outage`. Sandbox tokens are scored as `risk/sandbox_tokens.py` says.
     """
-    if is_sandbox_token(facts.source, facts.mode):
+    if is_shared_instrument(facts.source, facts.mode):
         facts = as_ordinary_card(facts)
     features = feature_vector(facts)
     score = _score(model, features, facts)

@@ -11,27 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from domain.identifiers import Mode
+from domain.sandbox import is_sandbox_token
 from risk.features import RiskFacts
-
-SANDBOX_TOKENS = frozenset(
-    {
-        "tok_3ds",
-        "tok_declined_hard",
-        "tok_declined_soft",
-        "tok_disputed",
-        "tok_hard_then_approved",
-        "tok_not_attempted",
-        "tok_refund_fails",
-        "tok_risk_block",
-        "tok_risk_step_up",
-        "tok_soft_then_approved",
-        "tok_timeout_approved",
-        "tok_timeout_declined",
-        "tok_timeout_forever",
-        "tok_visa_4291",
-    }
-)
-"""The tokens of the public contract (`docs` of the sandbox list what each does at the rails)."""
 
 SANDBOX_SCORES: Mapping[str, float] = {"tok_risk_block": 0.97, "tok_risk_step_up": 0.75}
 """Scores put in place of the model's; under the default policy they block and step up."""
@@ -43,9 +24,9 @@ _ORDINARY_INSTANT = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 _ORDINARY_COUNTRY = "DE"
 
 
-def is_sandbox_token(source: str, mode: Mode) -> bool:
-    """Tell whether `source` is one of the sandbox's own tokens, which exist in test mode only."""
-    return mode is Mode.TEST and source in SANDBOX_TOKENS
+def is_shared_instrument(source: str, mode: Mode) -> bool:
+    """Tell whether `source` is one of the sandbox's own tokens, which mean nothing in live mode."""
+    return mode is Mode.TEST and is_sandbox_token(source)
 
 
 def sandbox_score(source: str, mode: Mode) -> float | None:

@@ -154,7 +154,7 @@ def rails_sandbox(scratch: Path) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 30
-    while not _answers(f"{url}/truth"):
+    while not _answers(f"{url}/healthz"):
         assert process.poll() is None and time.monotonic() < deadline, log_tail(log)
         time.sleep(0.05)
     yield url

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     refusing = RefusingPort(options.host)
     courier = CallbackCourier(truth, url=options.callback_url, secret=options.callback_secret)
     config = uvicorn.Config(
-        build_app(truth, courier, refusing.url),
+        build_app(truth, courier, refusing.number),
         access_log=False,
         log_level="critical",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

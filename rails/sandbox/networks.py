@@ -47,7 +47,7 @@ NETWORKS: dict[str, Network] = {
             approval_odds=0.97,
             final_funds=False,
             destinations=frozenset({"iban", "card", "usdc"}),
-            decided_after_seconds=1.0,
+            decided_after_seconds=0.8,
         ),
     )
 }

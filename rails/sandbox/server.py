@@ -55,7 +55,7 @@ class RefusingPort:
     def __init__(self, host: str) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.bind((host, 0))
-        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        self.number: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
         """Give the port back."""
@@ -65,10 +65,10 @@ class RefusingPort:
 class SandboxRails:
     """The endpoints of the sandbox process."""
 
-    def __init__(self, truth: Truth, faults: FaultPlan, refusing_url: str) -> None:
+    def __init__(self, truth: Truth, faults: FaultPlan, refusing_port: int) -> None:
         self._truth = truth
         self._faults = faults
-        self._refusing_url = refusing_url
+        self._refusing_port = refusing_port
 
     async def place_order(self, request: Request) -> Response:
         """`POST /rails/{rail}/{kind}`: idempotent on the Idempotency-Key header."""
@@ -142,7 +142,7 @@ class SandboxRails:
 
     async def show_health(self, request: Request) -> Response:
         """`GET /healthz`."""
-        return JSONResponse({"status": "ok", "rails": sorted(NETWORKS), "refusing_url": self._refusing_url})
+        return JSONResponse({"status": "ok", "rails": sorted(NETWORKS), "refusing_port": self._refusing_port})
 
     async def inject_fault(self, request: Request) -> Response:
         """`POST /faults {kind, rail?, flow?, count?, probability?, delay_ms?, seed?}`."""
@@ -179,7 +179,8 @@ class SandboxRails:
 
     def _refuse(self, request: Request) -> Response:
         """Send the caller to the port that refuses connections: nothing was done here."""
-        return Response(status_code=307, headers={"Location": f"{self._refusing_url}{request.url.path}"})
+        target = request.url.replace(port=self._refusing_port)
+        return Response(status_code=307, headers={"Location": str(target)})
 
 
 async def _fault_after(fault: Fault) -> Response | None:
@@ -217,9 +218,9 @@ def _problem(status: int, detail: str, *, attempted: bool | None = None) -> Resp
     return JSONResponse(body, status_code=status)
 
 
-def build_app(truth: Truth, courier: CallbackCourier, refusing_url: str) -> Starlette:
+def build_app(truth: Truth, courier: CallbackCourier, refusing_port: int) -> Starlette:
     """Return the ASGI application of the sandbox process."""
-    rails = SandboxRails(truth, FaultPlan(), refusing_url)
+    rails = SandboxRails(truth, FaultPlan(), refusing_port)
     endpoints: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("POST", "/rails/{rail}/{kind}", rails.place_order),
         ("GET", "/rails/{rail}/operations/{rail_key:path}", rails.inquire),

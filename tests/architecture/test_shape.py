@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("activities", "api", "audit", "bench", "commands", "domain", "embedded", "events", "ledger", "rails")
-PACKAGES += ("reconciliation", "risk", "vault", "workflows")
+PACKAGES += ("operations", "reconciliation", "risk", "vault", "workflows")
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 400
 FORBIDDEN_NAMES = frozenset(

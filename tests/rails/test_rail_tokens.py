@@ -11,7 +11,7 @@ import pytest
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails
 from rails.adapters.sandbox.adapter import SandboxRailAdapter, open_client
-from rails.registry import Rails
+from rails.registry import Rails, build_rails
 from tests.rails.sandbox_process import SandboxProcess
 
 RAILS_TRIED = ("card_alpha", "card_beta", "card_gamma")
@@ -103,6 +103,13 @@ async def test_not_attempted_is_a_real_refusal_and_leaves_no_trace(rails: Rails,
     assert (first.outcome, first.detail) == (Outcome.NOT_ATTEMPTED, "ConnectError")
     assert sandbox.row(f"{operation}:1") is None
     assert (await run(rails, authorization(operation, 2, "tok_not_attempted"))).outcome is Outcome.APPROVED
+
+
+async def test_refusal_does_not_depend_on_how_the_sandbox_is_called(sandbox: SandboxProcess) -> None:
+    rails = build_rails(sandbox_url=sandbox.url.replace("127.0.0.1", "localhost"))
+    first = await run(rails, authorization(new_operation(), 1, "tok_not_attempted", deadline_seconds=2.0))
+    assert first.outcome is Outcome.NOT_ATTEMPTED
+    await rails.aclose()
 
 
 @pytest.mark.parametrize(

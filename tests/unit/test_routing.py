@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.rail import Flow
+from domain.routing import RoutingPolicy
 from rails.adapter import RailPrice, RailProfile
 from rails.adapters.sandbox.profiles import SANDBOX_PROFILES
 from rails.health import Standing
@@ -174,4 +175,8 @@ def test_landed_cost_and_prices_by_exponent() -> None:
     alpha = CARD_RAILS[0]
     assert landed_cost_minor(alpha.prices["EUR"], 8420) == 85.78
     assert [alpha.prices[currency].fixed_minor for currency in ("EUR", "KWD", "JPY")] == [10, 100, 1]
-    assert RoutingWeights() == DEFAULT_WEIGHTS
+
+
+def test_default_weights_are_those_of_the_default_policy() -> None:
+    policy = RoutingPolicy()
+    assert RoutingWeights(cost=policy.cost, approval=policy.approval, speed=policy.speed) == DEFAULT_WEIGHTS

@@ -20,7 +20,8 @@ RECORD_TABLES: dict[str, tuple[str, dict[str, str]]] = {
         "charges",
         {
             "amount_minor": "bigint GENERATED ALWAYS AS ((document ->> 'amount')::bigint) STORED",
-            "amount_captured": "bigint GENERATED ALWAYS AS (coalesce((document ->> 'amount_captured')::bigint, 0)) STORED",
+            "amount_captured": "bigint GENERATED ALWAYS AS "
+            "(coalesce((document ->> 'amount_captured')::bigint, 0)) STORED",
             "currency": "text GENERATED ALWAYS AS (document ->> 'currency') STORED",
             "rail": "text GENERATED ALWAYS AS (document ->> 'rail') STORED",
             "account": "text GENERATED ALWAYS AS (document ->> 'account') STORED",
@@ -46,8 +47,7 @@ RECORD_TABLES: dict[str, tuple[str, dict[str, str]]] = {
     "attempt": (
         "attempts",
         {
-            column: "text GENERATED ALWAYS AS "
-            f"(coalesce(document ->> '{column}', internal ->> '{column}')) STORED"
+            column: f"text GENERATED ALWAYS AS (coalesce(document ->> '{column}', internal ->> '{column}')) STORED"
             for column in ("operation_id", "rail", "outcome", "card_fingerprint", "flow")
         },
     ),
@@ -123,9 +123,7 @@ def _stored_kinds() -> str:
 def _write_kinds() -> str:
     arguments = "p_merchant, p_mode, p_status, p_recorded, r_posting, r_kind, r_id, r_version, r_document, r_internal"
     return "\n    ".join(
-        f"IF '{kind}' = ANY (r_kind) THEN\n"
-        f"        v_written := v_written + write_{table}({arguments});\n"
-        "    END IF;"
+        f"IF '{kind}' = ANY (r_kind) THEN\n        v_written := v_written + write_{table}({arguments});\n    END IF;"
         for kind, (table, _) in RECORD_TABLES.items()
     )
 
@@ -173,8 +171,8 @@ def _separate_rows() -> None:
     policies["merchants"] = f"id = {MERCHANT}"
     policies["entries"] = OF_ACCOUNT.format(column="account_id")
     policies["hold_changes"] = OF_ACCOUNT.format(column="account_id")
-    policies["holds"] = OF_ACCOUNT.format(column="credit_account_id") + " OR " + OF_ACCOUNT.format(
-        column="debit_account_id"
+    policies["holds"] = (
+        OF_ACCOUNT.format(column="credit_account_id") + " OR " + OF_ACCOUNT.format(column="debit_account_id")
     )
     policies["movements"] = "EXISTS (SELECT FROM ledger_transactions t WHERE t.id = ledger_transaction_id)"
     for table, visible in policies.items():

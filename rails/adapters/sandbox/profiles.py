@@ -8,8 +8,9 @@ from domain.rail import Flow
 from rails.adapter import RailPrice, RailProfile
 
 CARD_FLOWS = frozenset({Flow.AUTHORIZE, Flow.CAPTURE, Flow.VOID, Flow.REFUND})
-NOT_FOUND_FINAL_AFTER_SECONDS = 10
-"""Twice the deadline of an order; asking then also closes the key at the sandbox (`close=true`)."""
+NOT_FOUND_FINAL_AFTER_SECONDS = 6
+"""Longer than an order is given; asking then also closes the key at the sandbox (`close=true`), so
+that even an order still under way is refused for good."""
 
 TWO_DAYS_SECONDS = 172_800.0
 

@@ -1,0 +1,98 @@
+"""The API put together: services in, one ASGI application out. Decides nothing else."""
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from api import (
+    accounts,
+    administration,
+    audit,
+    challenge,
+    charges,
+    disputes,
+    events,
+    exceptions,
+    health,
+    ledger,
+    metrics,
+    payouts,
+    pricing,
+    rails,
+    refunds,
+    risk,
+    routing,
+    schemas,
+    transfers,
+)
+from api.authentication import KeyDirectory, require_merchant
+from api.context import Core
+from api.errors import install_errors
+from api.metrics import HttpMetrics
+from api.middleware import Edge
+from api.reading import Reads
+from api.services import Services
+from api.starting import Flights
+
+VERSION = "0.1.0"
+ROUTES = (
+    charges,
+    refunds,
+    payouts,
+    transfers,
+    accounts,
+    disputes,
+    routing,
+    risk,
+    pricing,
+    rails,
+    events,
+    audit,
+    ledger,
+    exceptions,
+    administration,
+    health,
+    metrics,
+    challenge,
+)
+
+
+def create_app(services: Services) -> FastAPI:
+    """Return the application over the given services; it starts and stops nothing itself."""
+    reads = Reads(services.database)
+    core = Core(
+        services=services,
+        reads=reads,
+        keys=KeyDirectory(reads, services.key_cache_seconds),
+        flights=Flights(services, reads),
+        metrics=HttpMetrics(),
+    )
+    app = FastAPI(title="Ledgerline", version=VERSION, description="A payments core.", redoc_url=None)
+    app.state.core = core
+    install_errors(app)
+    app.add_middleware(Edge, metrics=core.metrics)
+    for room in ROUTES:
+        app.include_router(room.router)
+    if services.vault_routes is not None:
+        app.include_router(services.vault_routes, dependencies=[Depends(require_merchant)])
+    if services.codec_routes is not None:
+        app.include_router(services.codec_routes)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the models that routes read and render by hand."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        models = sorted(schemas.BODIES | schemas.REFERENCED, key=lambda model: model.__name__)
+        _, definitions = models_json_schema(
+            [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+        )
+        components = document.setdefault("components", {}).setdefault("schemas", {})
+        for name, schema in definitions["$defs"].items():
+            components.setdefault(name, schema)
+        app.openapi_schema = document
+    return app.openapi_schema

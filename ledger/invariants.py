@@ -1,0 +1,143 @@
+"""Proving the books: every rule that must hold between movements, entries, balances and holds.
+
+All rules are checked in one statement, so in one snapshot. Decides what a violation is; what is done
+about one (alarm, stop of payouts) is decided by whoever asked.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from ledger.balances import CurrencyTotals
+
+VIOLATIONS_MAX = 1000
+"""More are not listed: the first thousand are enough to know that the books are broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One rule broken. `account` is a code, `entry` an entry's public id, where the rule has one."""
+
+    kind: str
+    account: str | None
+    entry: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BooksReport:
+    """What a check found. Currency totals are sums of debit and credit *entries* (not balances)."""
+
+    checked_at: datetime
+    entries_checked: int
+    currencies: tuple[CurrencyTotals, ...]
+    violations: tuple[Violation, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rule held."""
+        return not self.violations
+
+
+_SIGNED = "CASE e.direction WHEN 'credit' THEN e.amount_minor ELSE -e.amount_minor END"
+_TOTALS = """
+    SELECT clock_timestamp() AS now, a.currency, count(e.id) AS entries,
+        coalesce(sum(e.amount_minor) FILTER (WHERE e.direction = 'debit'), 0)::bigint AS debits,
+        coalesce(sum(e.amount_minor) FILTER (WHERE e.direction = 'credit'), 0)::bigint AS credits
+    FROM (SELECT) one LEFT JOIN entries e ON true LEFT JOIN accounts a ON a.id = e.account_id
+    GROUP BY a.currency ORDER BY a.currency
+"""
+_VIOLATIONS = f"""
+    WITH run AS (
+        SELECT e.*, {_SIGNED} AS signed,
+            lag(e.balance_minor, 1, 0::bigint) OVER w AS balance_before,
+            lag(e.sequence, 1, 0::bigint) OVER w AS sequence_before,
+            lag(e.recorded_at) OVER w AS recorded_before
+        FROM entries e WINDOW w AS (PARTITION BY e.account_id ORDER BY e.sequence, e.id)
+    ), sums AS (
+        SELECT account_id, sum(signed) AS posted, count(*) AS entries FROM run GROUP BY account_id
+    ), holding AS (
+        SELECT account_id, sum(debits) AS debits, sum(credits) AS credits FROM (
+            SELECT debit_account_id AS account_id, remaining_minor AS debits, 0 AS credits FROM holds
+            UNION ALL SELECT credit_account_id, 0, remaining_minor FROM holds) h GROUP BY account_id
+    )
+    SELECT 'currency_unbalanced' AS kind, NULL AS account, NULL::bigint AS entry,
+        m.currency || ' entries sum to ' || sum(r.signed) AS detail
+    FROM run r JOIN movements m ON m.id = r.movement_id GROUP BY m.currency HAVING sum(r.signed) <> 0
+    UNION ALL
+    SELECT 'balance_mismatch', a.code, NULL,
+        'balance ' || a.balance_minor || ', entries sum to ' || coalesce(s.posted, 0)
+    FROM accounts a LEFT JOIN sums s ON s.account_id = a.id WHERE a.balance_minor <> coalesce(s.posted, 0)
+    UNION ALL
+    SELECT 'entry_count_mismatch', a.code, NULL,
+        'version ' || a.version || ', entries ' || coalesce(s.entries, 0)
+    FROM accounts a LEFT JOIN sums s ON s.account_id = a.id WHERE a.version <> coalesce(s.entries, 0)
+    UNION ALL
+    SELECT 'running_balance_mismatch', a.code, r.id,
+        'balance ' || r.balance_minor || ' after ' || r.balance_before || ' and ' || r.signed
+    FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.balance_minor <> r.balance_before + r.signed
+    UNION ALL
+    SELECT 'sequence_gap', a.code, r.id, 'sequence ' || r.sequence || ' after ' || r.sequence_before
+    FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.sequence <> r.sequence_before + 1
+    UNION ALL
+    SELECT 'time_order_broken', a.code, r.id, r.recorded_at || ' after ' || r.recorded_before
+    FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.recorded_at <= r.recorded_before
+    UNION ALL
+    SELECT 'entry_without_account', NULL, e.id, 'account ' || e.account_id
+    FROM entries e WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.id = e.account_id)
+    UNION ALL
+    SELECT 'entry_without_movement', a.code, e.id, 'movement ' || e.movement_id
+    FROM entries e LEFT JOIN accounts a ON a.id = e.account_id LEFT JOIN movements m ON m.id = e.movement_id
+    WHERE m.id IS NULL OR m.amount_minor <> e.amount_minor OR m.recorded_at <> e.recorded_at OR e.account_id <>
+        CASE e.direction WHEN 'debit' THEN m.debit_account_id ELSE m.credit_account_id END
+    UNION ALL
+    SELECT 'movement_entries_wrong', NULL, NULL, 'movement ' || m.key || ' (' || m.phase || ') has '
+        || count(e.id) FILTER (WHERE e.direction = 'debit') || ' debits and '
+        || count(e.id) FILTER (WHERE e.direction = 'credit') || ' credits'
+    FROM movements m LEFT JOIN entries e ON e.movement_id = m.id
+    GROUP BY m.id HAVING (count(e.id) FILTER (WHERE e.direction = 'debit'),
+        count(e.id) FILTER (WHERE e.direction = 'credit'))
+        <> CASE WHEN m.phase IN ('hold', 'void_hold') THEN (0, 0) ELSE (1, 1) END
+    UNION ALL
+    SELECT 'movement_currency_wrong', a.code, NULL, 'movement ' || m.key || ' in ' || m.currency
+    FROM movements m JOIN accounts a ON a.id IN (m.debit_account_id, m.credit_account_id)
+    WHERE a.currency <> m.currency
+    UNION ALL
+    SELECT 'pending_mismatch', a.code, NULL, 'pending ' || a.pending_debits_minor || ' / ' || a.pending_credits_minor
+        || ', holds ' || coalesce(h.debits, 0) || ' / ' || coalesce(h.credits, 0)
+    FROM accounts a LEFT JOIN holding h ON h.account_id = a.id
+    WHERE (a.pending_debits_minor, a.pending_credits_minor) <> (coalesce(h.debits, 0), coalesce(h.credits, 0))
+    LIMIT {VIOLATIONS_MAX}
+"""
+
+
+async def check_books(connection: AsyncConnection) -> BooksReport:
+    """Return every violation in the whole book; run it with a role that sees all of it. Reads only.
+
+    Cost grows with the book (a full read of entries and movements).
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_TOTALS.encode())
+        totals = await cursor.fetchall()
+        await cursor.execute(_VIOLATIONS.encode())
+        violations = await cursor.fetchall()
+    return BooksReport(
+        checked_at=totals[0]["now"],
+        entries_checked=sum(row["entries"] for row in totals),
+        currencies=tuple(
+            CurrencyTotals(currency=row["currency"], debits_minor=row["debits"], credits_minor=row["credits"])
+            for row in totals
+            if row["currency"] is not None
+        ),
+        violations=tuple(
+            Violation(
+                kind=row["kind"],
+                account=row["account"],
+                entry=None if row["entry"] is None else f"le_{row['entry']:016d}",
+                detail=row["detail"],
+            )
+            for row in violations
+        ),
+    )
