@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := activities api audit commands domain embedded events ledger operations rails risk vault workflows
-MODULES := cli.py settings.py worker.py
+MODULES := cli.py logs.py settings.py worker.py
 
 help:
 	@echo 'make up     start the sandbox here; ends with the line "ledgerline ready"; Ctrl-C stops it'

@@ -29,6 +29,7 @@ from activities.routes import Router
 from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
 from ledger.posting import Poster
+from logs import configure_logging
 from rails.health import RailHealth
 from rails.registry import Rails, build_rails
 from risk.model import RiskModel
@@ -183,8 +184,9 @@ def main() -> None:
 
     `os._exit`: the SDK's threads abort a share of processes at exit after success (sdk-python #300).
     """
-    logging.basicConfig(level=logging.INFO)
-    asyncio.run(run(Settings()))
+    settings = Settings()
+    configure_logging(settings)
+    asyncio.run(run(settings))
     sys.stdout.flush()
     os._exit(0)
 

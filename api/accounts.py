@@ -8,27 +8,26 @@ from pydantic import Field
 from starlette.responses import Response
 
 from api import schemas
-from api.account_checks import AccountCheck, check_account
-from api.authentication import Caller, Merchant, MerchantCaller
-from api.bodies import AccountId, Amount, Currency, FreeText, Metadata, WriteRequest, parse_instant
+from api.authentication import Merchant, MerchantCaller
+from api.bodies import AccountId, Amount, Currency, FreeText, Metadata, WriteRequest, parse_at
 from api.bookkeeping import commit_keyed
 from api.context import Core, CoreOf
 from api.errors import Problem, not_found
-from api.idempotency import ACCOUNT_DOCUMENT, key_statement, read_write
+from api.idempotency import ACCOUNT_DOCUMENT, read_write
 from api.objects import After, Limit, is_identifier
 from api.reading import ReadScope, Row, Statement
 from api.rendering import Document, json_answer, list_answer, operation_answer
 from api.transfers import start_transfer
-from domain.identifiers import Mode, account_code, new_identifier
+from domain.identifiers import Mode, account_code, new_identifier, public_account_id
 from domain.ledger import AuditDraft, EventDraft, Posting, Record, RecordKind
 from domain.money import AMOUNT_MINOR_MAX
 from domain.timestamps import rfc3339
 from domain.transfer import Transfer
-from ledger.balances import balance_at
+from ledger.balances import Axis, EntryRow, account_entries, balance_at
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 
-Limit_ = Annotated[int, Field(ge=-AMOUNT_MINOR_MAX, le=AMOUNT_MINOR_MAX)]
+Floor = Annotated[int, Field(ge=-AMOUNT_MINOR_MAX, le=AMOUNT_MINOR_MAX)]
 
 
 class CreateAccount(WriteRequest):
@@ -37,7 +36,7 @@ class CreateAccount(WriteRequest):
     id: AccountId | None = None
     currency: Currency
     name: FreeText | None = None
-    min_balance: Limit_ | None = 0
+    min_balance: Floor | None = 0
     kind: Literal["customer", "merchant"] = "customer"
 
 
@@ -83,7 +82,9 @@ async def create_account(request: Request, merchant: MerchantCaller, core: CoreO
 
 
 @router.post(
-    "/accounts/{account_id}/fund", responses=schemas.operation(schemas.Transfer), openapi_extra=schemas.body(FundAccount)
+    "/accounts/{account_id}/fund",
+    responses=schemas.operation(schemas.Transfer),
+    openapi_extra=schemas.body(FundAccount),
 )
 async def fund_account(account_id: str, request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Put sandbox money on an account (test mode only); a transfer like any other."""
@@ -136,6 +137,76 @@ async def _account_row(core: Core, scope: ReadScope, merchant: Merchant, account
     if row is None:
         raise not_found("account")
     return row
+
+
+@router.get("/accounts/{account_id}/balance", responses=schemas.reading(schemas.Balance))
+async def get_balance(
+    account_id: str,
+    merchant: MerchantCaller,
+    core: CoreOf,
+    at: Annotated[str | None, Query(max_length=40, description="RFC 3339; now when it is not given.")] = None,
+    axis: Annotated[Axis, Query(description="By when it was recorded, or from when it counts.")] = Axis.RECORDED,
+) -> Response:
+    """Return the balance at an instant. An answer by recorded time about the past never changes."""
+    if not is_identifier(account_id):
+        raise not_found("account")
+    instant = parse_at(at)
+    async with core.reads.connection(merchant.scope) as connection:
+        code = account_code(merchant.merchant_id, merchant.mode, account_id)
+        balance = await balance_at(connection, code, instant, axis)
+    if balance is None:
+        raise not_found("account")
+    return json_answer(
+        {
+            "object": "balance",
+            "account": account_id,
+            "currency": balance.currency,
+            "posted": balance.posted_minor,
+            "pending_debits": balance.pending_debits_minor,
+            "pending_credits": balance.pending_credits_minor,
+            "available": balance.available_minor,
+            "at": rfc3339(balance.at),
+            "axis": axis.value,
+            "version": balance.version,
+        }
+    )
+
+
+@router.get("/accounts/{account_id}/entries", responses=schemas.listing(schemas.EntryShown))
+async def list_entries(
+    account_id: str,
+    merchant: MerchantCaller,
+    core: CoreOf,
+    limit: Limit = 10,
+    starting_after: Annotated[str | None, Query(pattern=r"^le_[0-9]{16,18}$")] = None,
+) -> Response:
+    """Return an account's entries, newest first, each with the balance right after it."""
+    if not is_identifier(account_id):
+        raise not_found("account")
+    code = account_code(merchant.merchant_id, merchant.mode, account_id)
+    before = int(starting_after.removeprefix("le_")) if starting_after else None
+    async with core.reads.connection(merchant.scope) as connection:
+        entries = await account_entries(connection, code, limit=limit + 1, before=before)
+        if not entries and await balance_at(connection, code) is None:
+            raise not_found("account")
+    return list_answer([_entry(entry) for entry in entries[:limit]], len(entries) > limit)
+
+
+def _entry(entry: EntryRow) -> Document:
+    return {
+        "id": entry.id,
+        "object": "entry",
+        "account": public_account_id(entry.account),
+        "direction": entry.direction,
+        "amount": entry.amount_minor,
+        "currency": entry.currency,
+        "balance": entry.balance_minor,
+        "sequence": entry.sequence,
+        "kind": entry.kind,
+        "reference": entry.reference,
+        "recorded_at": rfc3339(entry.recorded_at),
+        "effective_at": rfc3339(entry.effective_at),
+    }
 
 
 @router.get("/accounts", responses=schemas.listing(schemas.Account))

@@ -54,7 +54,7 @@ async def add_merchant(request: Request, admin: AdminCaller, core: CoreOf) -> Re
     key = read_key(request, body)
     wanted = validate(CreateMerchant, body)
     merchant_id = wanted.id or derived_identifier("mer", "merchant", key)
-    async with core.services.database.begin() as connection:
+    async with core.services.key_admin.begin() as connection:
         merchant = await create_merchant(connection, name=wanted.name, merchant_id=merchant_id)
     if not merchant.created and merchant.name != wanted.name:
         raise Problem(409, "already_exists", "A merchant with this id exists with another name.", param="id")
@@ -72,7 +72,7 @@ async def add_api_key(request: Request, admin: AdminCaller, core: CoreOf) -> Res
         raise Problem(422, "merchant_required", "A secret key has a merchant, an admin key has none.", param="merchant")
     mode = Mode(wanted.mode)
     key_id = derived_identifier("key", wanted.kind, wanted.merchant or "", mode.value, key)
-    async with core.services.database.begin() as connection:
+    async with core.services.key_admin.begin() as connection:
         if wanted.merchant is not None and await find_merchant(connection, wanted.merchant) is None:
             raise not_found("merchant")
         made = await create_api_key(connection, merchant_id=wanted.merchant, mode=mode, key_id=key_id)
@@ -85,7 +85,7 @@ async def get_api_keys(
     admin: AdminCaller, core: CoreOf, merchant: Annotated[str | None, Query(max_length=60)] = None
 ) -> Response:
     """Return the keys, never their secrets."""
-    async with core.services.database.begin() as connection:
+    async with core.services.key_admin.begin() as connection:
         keys = await list_api_keys(connection, merchant_id=merchant)
     return list_answer([key.document() for key in keys], False)
 
@@ -95,7 +95,7 @@ async def delete_api_key(key_id: str, admin: AdminCaller, core: CoreOf) -> Respo
     """Revoke a key; it is refused everywhere within half a minute. The key stays listed as revoked."""
     if not is_identifier(key_id):
         raise not_found("api_key")
-    async with core.services.database.begin() as connection:
+    async with core.services.key_admin.begin() as connection:
         revoked = await revoke_api_key(connection, key_id)
     if revoked is None:
         raise not_found("api_key")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
@@ -29,12 +29,13 @@ from api import (
 )
 from api.authentication import KeyDirectory, require_merchant
 from api.context import Core
-from api.errors import install_errors
+from api.errors import Problem, install_errors
 from api.metrics import HttpMetrics
 from api.middleware import Edge
 from api.reading import Reads
 from api.services import Services
 from api.starting import Flights
+from vault.route import create_router
 
 VERSION = "0.1.0"
 ROUTES = (
@@ -61,7 +62,7 @@ ROUTES = (
 
 def create_app(services: Services) -> FastAPI:
     """Return the application over the given services; it starts and stops nothing itself."""
-    reads = Reads(services.database)
+    reads = Reads(services.reads)
     core = Core(
         services=services,
         reads=reads,
@@ -75,8 +76,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Edge, metrics=core.metrics)
     for room in ROUTES:
         app.include_router(room.router)
-    if services.vault_routes is not None:
-        app.include_router(services.vault_routes, dependencies=[Depends(require_merchant)])
+    if services.vault is not None:
+        app.include_router(create_router(services.vault, principal=require_merchant, problem=Problem))
     if services.codec_routes is not None:
         app.include_router(services.codec_routes)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from api import schemas
 from api.authentication import Caller
 from api.context import CoreOf
-from api.objects import Limit
 from api.reading import Row, Statement
 from api.rendering import Document, list_answer
 from domain.timestamps import rfc3339

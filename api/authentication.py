@@ -135,9 +135,7 @@ async def require_merchant(principal: Caller) -> Merchant:
     """
     if principal.merchant_id is None or principal.mode is None:
         raise Problem(403, "merchant_key_required", "This needs a merchant's key; an admin key belongs to no merchant.")
-    return Merchant(
-        merchant_id=principal.merchant_id, mode=principal.mode, actor=f"api_key:{principal.key_id}"
-    )
+    return Merchant(merchant_id=principal.merchant_id, mode=principal.mode, actor=f"api_key:{principal.key_id}")
 
 
 async def require_admin(principal: Caller) -> Principal:

@@ -31,7 +31,9 @@ def _check_amount(amount: int) -> int:
     if amount <= 0:
         raise PydanticCustomError("amount_must_be_positive", "Amounts are positive numbers of minor units.")
     if amount > AMOUNT_MINOR_MAX:
-        raise PydanticCustomError("amount_too_large", "The largest amount taken is {most} minor units.", {"most": AMOUNT_MINOR_MAX})
+        raise PydanticCustomError(
+            "amount_too_large", "The largest amount taken is {most} minor units.", {"most": AMOUNT_MINOR_MAX}
+        )
     return amount
 
 
@@ -77,6 +79,21 @@ def parse_instant(text: str) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("an instant needs an offset")
     return instant.astimezone(UTC)
+
+
+def parse_at(text: str | None) -> datetime | None:
+    """Return the instant of an `at` parameter; a `+` that the query string made a blank is read as one.
+
+    Raises:
+        Problem: 422, it is no RFC 3339 instant. Not retryable.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_instant(text[:11] + text[11:].replace(" ", "+"))
+    except (ValueError, OverflowError):
+        detail = "`at` is RFC 3339 with an offset: 2026-11-22T10:15:00.000000Z."
+        raise Problem(422, "timestamp_invalid", detail, param="at") from None
 
 
 def _check_instant(text: str) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api import schemas
 from api.account_checks import AccountCheck, check_account
-from api.authentication import Caller, Merchant, MerchantCaller
+from api.authentication import Caller, MerchantCaller
 from api.bodies import AccountId, Amount, CardToken, Currency, FreeText, Metadata, RailName, WriteRequest
 from api.context import Core, CoreOf
 from api.errors import Problem

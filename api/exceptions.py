@@ -66,9 +66,7 @@ async def resolve_exception(exception_id: str, request: Request, principal: Call
     key = read_key(request, body)
     wanted = validate(ResolveException, body)
     row = await _exception_row(core, principal, exception_id)
-    merchant = Merchant(
-        merchant_id=row["merchant_id"], mode=Mode(row["mode"]), actor=f"api_key:{principal.key_id}"
-    )
+    merchant = Merchant(merchant_id=row["merchant_id"], mode=Mode(row["mode"]), actor=f"api_key:{principal.key_id}")
     if merchant.mode is Mode.LIVE and not principal.admin:
         # Whoever is paid by the answer must not be the one who gives it.
         raise Problem(403, "admin_key_required", "In live mode an administrator resolves exceptions.")

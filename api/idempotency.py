@@ -21,7 +21,9 @@ from domain.ledger import KeyClaim
 RESERVED_PREFIX = "dispute:"
 """Workflow ids of chargebacks; a merchant must not be able to take the place of one."""
 
-REFUNDED = "coalesce((SELECT sum(r.amount_minor) FROM refunds r WHERE r.charge_id = {0}.id AND r.status = 'succeeded'), 0)"
+REFUNDED = (
+    "coalesce((SELECT sum(r.amount_minor) FROM refunds r WHERE r.charge_id = {0}.id AND r.status = 'succeeded'), 0)"
+)
 CHARGE_DOCUMENT = "{0}.document || jsonb_build_object('amount_refunded', " + REFUNDED + "::bigint)"
 """A charge as shown: what was refunded is read from the refunds themselves."""
 

@@ -18,15 +18,22 @@ class HttpMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "ledgerline_http_requests", "Requests by route, method and status.", ["route", "method", "status"],
+            "ledgerline_http_requests",
+            "Requests by route, method and status.",
+            ["route", "method", "status"],
             registry=self.registry,
         )
         self._seconds = Histogram(
-            "ledgerline_http_request_seconds", "Seconds from first byte to last.", ["route", "method"],
-            buckets=SECONDS_BUCKETS, registry=self.registry,
+            "ledgerline_http_request_seconds",
+            "Seconds from first byte to last.",
+            ["route", "method"],
+            buckets=SECONDS_BUCKETS,
+            registry=self.registry,
         )
         self._operations = Counter(
-            "ledgerline_operations", "Operations answered, by kind and status.", ["kind", "status"],
+            "ledgerline_operations",
+            "Operations answered, by kind and status.",
+            ["kind", "status"],
             registry=self.registry,
         )
         self._replays = Counter(

@@ -3,6 +3,8 @@
 No BaseHTTPMiddleware: it costs a task and a queue per request.
 """
 
+import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -16,6 +18,9 @@ from domain.identifiers import new_identifier
 BODY_BYTES_MAX = 1_000_000
 CODEC_BODY_BYTES_MAX = 8 * 1024 * 1024
 """Payloads the Temporal UI sends to be decoded; Temporal's own limits are far above ours."""
+
+DRAIN_BYTES_MAX = 64 * 1024 * 1024
+DRAIN_SECONDS_MAX = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +66,7 @@ class Edge:
         try:
             most = CODEC_BODY_BYTES_MAX if scope["path"].startswith("/codec/") else BODY_BYTES_MAX
             if declared_length(scope) > most:
+                await drain(receive, declared_length(scope))
                 raise BodyTooLargeError(most)
             await self._app(scope, limited(receive, most), send_with_id)
         except Exception as error:
@@ -91,7 +97,24 @@ def limited(receive: Receive, most: int) -> Receive:
         message: dict[str, Any] = dict(await receive())
         seen += len(message.get("body", b""))
         if seen > most:
+            if message.get("more_body"):
+                await drain(receive, 0)
             raise BodyTooLargeError(most)
         return message
 
     return receive_limited
+
+
+async def drain(receive: Receive, declared: int) -> None:
+    """Read on and forget what a client still sends, within reason.
+
+    A client that is answered while it sends sees a broken connection instead of the answer.
+    """
+    seen = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS_MAX):
+            while declared <= DRAIN_BYTES_MAX and seen <= DRAIN_BYTES_MAX:
+                message = await receive()
+                seen += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return

@@ -32,7 +32,9 @@ def _compact_iban(text: str) -> str:
     try:
         return str(IBAN(text).compact)
     except (SchwiftyException, ValueError):
-        raise PydanticCustomError("iban_invalid", "This is no valid IBAN: check country, length and check digits.") from None
+        raise PydanticCustomError(
+            "iban_invalid", "This is no valid IBAN: check country, length and check digits."
+        ) from None
 
 
 class _Destination(BaseModel):

@@ -10,7 +10,9 @@ from api.reading import ReadScope, Statement
 from domain.ledger import AuditDraft, EventDraft, Posting, Record, RecordKind
 
 ROUNDS_MAX = 5
-_READ = "SELECT document, version FROM policies WHERE merchant_id = %(merchant_id)s AND mode = %(mode)s AND kind = %(kind)s"
+_READ = (
+    "SELECT document, version FROM policies WHERE merchant_id = %(merchant_id)s AND mode = %(mode)s AND kind = %(kind)s"
+)
 
 
 async def read_policy(core: Core, merchant: Merchant, kind: str) -> tuple[dict[str, Any] | None, int]:

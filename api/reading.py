@@ -11,19 +11,16 @@ from typing import Any, cast
 
 from psycopg import AsyncConnection as DriverConnection
 from psycopg.rows import dict_row
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.identifiers import Mode
 
 Row = dict[str, Any]
 
 _SCOPE = (
-    "SELECT set_config('ledgerline.merchant', {0}, true),"
-    " set_config('ledgerline.mode', {1}, true), set_config('ledgerline.admin', {2}, true)"
+    "SELECT set_config('ledgerline.merchant', %s, true),"
+    " set_config('ledgerline.mode', %s, true), set_config('ledgerline.admin', %s, true)"
 )
-_SCOPE_DRIVER = _SCOPE.format("%s", "%s", "%s")
-_SCOPE_ENGINE = text(_SCOPE.format(":merchant", ":mode", ":admin"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +52,6 @@ class Reads:
     """Runs statements under a scope on the API's read-only role."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
         # Autocommit leaves the transaction to the pipeline: no BEGIN and COMMIT round trips of our own.
         self._pipelined = engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -71,7 +67,7 @@ class Reads:
             try:
                 cursors = [driver.cursor(row_factory=dict_row) for _ in statements]
                 async with driver.pipeline():
-                    await driver.execute(_SCOPE_DRIVER, scope.settings())
+                    await driver.execute(_SCOPE, scope.settings())
                     for cursor, statement in zip(cursors, statements, strict=True):
                         await cursor.execute(cast("Any", statement.sql), statement.parameters)
                 return [await cursor.fetchall() for cursor in cursors]
@@ -86,9 +82,11 @@ class Reads:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def connection(self, scope: ReadScope) -> AsyncIterator[AsyncConnection]:
-        """Give a connection in a transaction under the scope, for read models that want one."""
-        merchant, mode, admin = scope.settings()
-        async with self.engine.begin() as connection:
-            await connection.execute(_SCOPE_ENGINE, {"merchant": merchant, "mode": mode, "admin": admin})
-            yield connection
+    async def connection(self, scope: ReadScope) -> AsyncIterator[DriverConnection[Any]]:
+        """Give a connection in a READ COMMITTED transaction under the scope, for the ledger's read models."""
+        async with self._pipelined.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver = cast("DriverConnection[Any]", raw.driver_connection)
+            async with driver.transaction():
+                await driver.execute(_SCOPE, scope.settings())
+                yield driver

@@ -12,7 +12,7 @@ from api.authentication import Caller, MerchantCaller
 from api.bodies import Amount, FreeText, Metadata, WriteRequest
 from api.context import Core, CoreOf
 from api.errors import Problem
-from api.idempotency import KeyedRequest, claimed_key, check_same_request, key_statement, read_write
+from api.idempotency import KeyedRequest, check_same_request, claimed_key, key_statement, read_write
 from api.objects import After, Limit, first_document, list_objects, one_statement, read_object
 from api.reading import Statement
 from api.rendering import Document, json_answer, list_answer, operation_answer, ordered

@@ -17,16 +17,16 @@ from domain.ledger import RefusalCode
 
 Document = dict[str, Any]
 
-_ORDER = (
-    "id object number sequence previous_sequence type status amount amount_captured amount_refunded currency fee net"
-    " decision score rail account direction balance source destination outcome capture customer description entries"
-    " risk model_version reasons attempts route utility landed_cost approval_probability settlement_seconds"
-    " next_action next_check_at capture_before decline_code decline_class failure_code failure_detail reason metadata"
-    " return_url data has_more"
-).split()
-_RANK = {name: rank for rank, name in enumerate(_ORDER)}
-_LAST = ("workflow_id", "livemode", "created_at")
-_RANK |= {name: 10_000 + rank for rank, name in enumerate(_LAST)}
+_FIRST = """
+    id object number sequence previous_sequence type status amount amount_captured amount_refunded currency fee net
+    decision score rail account direction balance source destination outcome capture customer description entries
+    risk model_version reasons attempts route utility landed_cost approval_probability settlement_seconds
+    next_action next_check_at capture_before decline_code decline_class failure_code failure_detail reason metadata
+    return_url data has_more
+"""
+_LAST = "workflow_id livemode created_at"
+_RANK = {name: rank for rank, name in enumerate(_FIRST.split())}
+_RANK |= {name: 10_000 + rank for rank, name in enumerate(_LAST.split())}
 
 OWN_DECLINE_CODES = ("blocked_by_risk", "authentication_", "account_", "exceeds_", "resolved_")
 """Declines that are not an issuer's: their code is the problem's code as it stands."""

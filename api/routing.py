@@ -64,9 +64,7 @@ async def put_routing_policy(request: Request, merchant: MerchantCaller, core: C
     document = routing_policy_document(routing_policy_of(stored))
     weights = {**document["weights"], **wanted.weights.model_dump(exclude_none=True)}
     attempts = document["max_attempts"] if wanted.max_attempts is None else wanted.max_attempts
-    return json_answer(
-        await write_policy(core, merchant, "routing", {"weights": weights, "max_attempts": attempts})
-    )
+    return json_answer(await write_policy(core, merchant, "routing", {"weights": weights, "max_attempts": attempts}))
 
 
 @router.post("/quote", responses=schemas.writing(), openapi_extra=schemas.body(QuoteBody))

@@ -6,13 +6,12 @@ it) and lets the API answer at commit. Composition only; decides nothing about r
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -23,12 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from activities.decision_facts import read_routing_policy
 from api.app import create_app
 from api.codec import codec_router
-from api.services import PolicyDefaults, QuoteRequest, ScoreRequest, Services
+from api.services import QuoteRequest, ScoreRequest, Services
 from domain.charge import Charge
-from domain.pricing import DEFAULT_PRICES
 from domain.rail import Flow, RouteOption
 from domain.risk import RiskAssessment
-from domain.routing import RoutingPolicy, routing_policy_document
+from logs import configure_logging
 from rails.adapter import profile_document
 from rails.registry import Rails
 from settings import Settings
@@ -104,7 +102,6 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
         reads = engine_of(settings.database_api_url, connections_max=settings.database_connections_max)
         key_admin = engine_of(settings.database_url, connections_max=2)
         previews = Previews(parts)
-        secret = settings.callback_secret_path.read_text().strip().encode()
         services = Services(
             temporal=parts.client,
             reads=reads,
@@ -114,16 +111,15 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
             rails=InstalledRails(parts.rails),
             quote=previews.quote,
             score=previews.score,
-            callback_secret=secret,
-            challenge_secret=hmac.digest(secret, b"challenge pages", hashlib.sha256),
+            callback_secret=read_secret(settings.callback_secret_path),
+            challenge_secret=read_secret(settings.challenge_secret_path),
             public_url=settings.api_url,
-            defaults=PolicyDefaults(routing=routing_policy_document(RoutingPolicy()), pricing=DEFAULT_PRICES),
             vault=parts.vault,
             codec_routes=codec_router(
                 parts.codec,
                 nobody,
                 allowed_origins=[settings.temporal_ui_url] if settings.temporal_ui_url else [],
-                loopback_suffices=True,
+                loopback_suffices=settings.codec_for_loopback,
             ),
             sync_budget_seconds=settings.sync_budget_seconds,
         )
@@ -132,6 +128,11 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
         finally:
             await reads.dispose()
             await key_admin.dispose()
+
+
+def read_secret(path: Path) -> bytes:
+    """Return a secret of the home as bytes."""
+    return path.read_text().strip().encode()
 
 
 async def nobody(request: Request) -> bool:
@@ -149,6 +150,7 @@ async def serve(settings: Settings) -> None:
                 port=settings.api_port,
                 log_level="warning",
                 access_log=False,
+                log_config=None,
                 timeout_graceful_shutdown=15,
                 timeout_keep_alive=75,
                 backlog=1024,
@@ -161,7 +163,7 @@ async def serve(settings: Settings) -> None:
 
 def main(settings: Settings) -> None:
     """Serve, then leave at once: the SDK's threads abort a share of exits (sdk-python #300)."""
-    logging.basicConfig(level=settings.log_level.upper())
+    configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
         sys.stdout.flush()

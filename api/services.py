@@ -71,12 +71,14 @@ class ScoreRisk(Protocol):
 class Services:
     """Everything the API is composed of.
 
-    `database` connects as `ledgerline_api` (row level security) through psycopg. `callback_secret` signs
-    what rails tell us, `challenge_secret` the sandbox's challenge pages.
+    `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
+    merchants and API keys; both through psycopg. `callback_secret` signs what rails tell us,
+    `challenge_secret` the sandbox's challenge pages. `vault` is what `vault/route.py` serves.
     """
 
     temporal: Client
-    database: AsyncEngine
+    reads: AsyncEngine
+    key_admin: AsyncEngine
     book: BookWriter
     board: OutcomeBoard
     rails: RailCatalogue
@@ -85,7 +87,7 @@ class Services:
     callback_secret: bytes
     challenge_secret: bytes
     public_url: str
-    vault_routes: APIRouter | None = None
+    vault: Any = None
     codec_routes: APIRouter | None = None
     sync_budget_seconds: float = 10.0
     start_timeout_seconds: float = 5.0

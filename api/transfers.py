@@ -44,9 +44,7 @@ async def create_transfer(request: Request, merchant: MerchantCaller, core: Core
     if wanted.rail not in ("auto", "book"):
         raise Problem(422, "unknown_rail", "Between two ledger accounts the rail is `book`.", param="rail")
     if wanted.source == wanted.destination:
-        raise Problem(
-            422, "accounts_must_differ", "A transfer moves money between two accounts.", param="destination"
-        )
+        raise Problem(422, "accounts_must_differ", "A transfer moves money between two accounts.", param="destination")
     check = AccountCheck(merchant, [wanted.source, wanted.destination])
     keys, accounts = await core.reads.rows(merchant.scope, key_statement(asked), check.statement())
     if not keys:

@@ -5,7 +5,6 @@ which request it was.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import structlog
 from starlette.responses import Response
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.workflow import UpdateMethodMultiParam
 
 from api.context import Core
 from api.errors import RETRY_AFTER_SECONDS, Problem, not_found
@@ -22,6 +22,9 @@ from api.rendering import Document, json_answer, operation_answer, ordered
 from workflows.charge_messages import ChargeAnswer
 
 log = structlog.get_logger(__name__)
+
+UpdateMethod = UpdateMethodMultiParam[[Any, Any], Any]
+"""An update of `ChargeWorkflow`: takes the workflow and one argument."""
 
 _STATE_CODES = {
     "settled": "charge_already_captured",
@@ -38,7 +41,7 @@ class ChargeUpdate:
 
     charge_id: str
     verb: str
-    method: Callable[..., Any]
+    method: UpdateMethod
     argument: Any
     asked: KeyedRequest
 
@@ -66,9 +69,7 @@ async def update_charge(core: Core, update: ChargeUpdate) -> Response:
     return await _answer(core, update, end, replayed=claimed is not None)
 
 
-async def run_update(
-    core: Core, workflow_id: str, method: Callable[..., Any], argument: Any, *, update_id: str
-) -> UpdateEnd:
+async def run_update(core: Core, workflow_id: str, method: UpdateMethod, argument: Any, *, update_id: str) -> UpdateEnd:
     """Return what the workflow answers within the sync budget. Idempotent on the update's id.
 
     Raises:
@@ -77,7 +78,7 @@ async def run_update(
     handle = core.services.temporal.get_workflow_handle(workflow_id)
     try:
         async with asyncio.timeout(core.services.sync_budget_seconds):
-            answer = await handle.execute_update(method, argument, id=update_id, result_type=ChargeAnswer)
+            answer: ChargeAnswer = await handle.execute_update(method, argument, id=update_id)
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         return UpdateEnd(waiting=True)
     except WorkflowUpdateFailedError as error:

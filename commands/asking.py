@@ -1,5 +1,6 @@
 """How commands ask the running instance: over its own API, with its admin key."""
 
+import secrets
 import sys
 from typing import Any
 
@@ -13,6 +14,8 @@ def ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str,
     """Return the API's answer, or print its problem in one line and exit with 1."""
     instance = running_instance(settings_or_exit())
     headers = {"Authorization": f"Bearer {instance['admin_key']}"}
+    if method == "POST":
+        headers["Idempotency-Key"] = f"cli_{secrets.token_hex(12)}"
     try:
         answer = httpx.request(method, instance["api_url"] + path, json=body, headers=headers, timeout=30)
     except httpx.TransportError as error:

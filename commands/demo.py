@@ -17,7 +17,7 @@ from rich.console import Console
 from commands.configured import running_instance, settings_or_exit
 from domain.money import format_amount
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 CUSTOMER, MERCHANT = "acct_user_8f3c", "acct_merch_a21"
 AMOUNT_MINOR, CURRENCY = 8420, "EUR"

@@ -13,7 +13,7 @@ from embedded.temporal import register_search_attributes
 from ledger.migrate import migrate as migrate_database
 from settings import environment_name
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from risk.train import ROWS, SEED
 from risk.train import train as train_model
 from settings import Settings
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()

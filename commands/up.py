@@ -10,7 +10,7 @@ from embedded.processes import die_with_parent
 from embedded.status import StatusBoard
 from embedded.supervisor import Supervisor
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

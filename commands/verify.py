@@ -5,7 +5,7 @@ import typer
 from commands.asking import ask
 from domain.money import format_amount
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import typer
 
 import worker as worker_process
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 External servers named in the settings replace embedded ones.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -11,12 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
+from temporalio.service import RPCError
 
 from embedded.home import GeneratedSecrets, Home, write_private
 from embedded.postgres import EmbeddedPostgres
 from embedded.processes import StartFailure, port_is_free
 from embedded.server import HttpServer
-from embedded.temporal import EmbeddedTemporal
+from embedded.temporal import EmbeddedTemporal, register_search_attributes
 from ledger.migrate import migrate
 from settings import ROOT, Settings, environment_name
 
@@ -46,6 +48,7 @@ class Instance:
     api_url: str
     rails_url: str
     temporal_address: str
+    temporal_namespace: str
     temporal_ui_url: str | None
 
     def urls(self) -> list[str]:
@@ -72,7 +75,7 @@ def plan_instance(settings: Settings, home: Home) -> Instance:
     api_url = f"http://127.0.0.1:{api_port}"
     postgres, database = _plan_database(settings, home, secrets)
     temporal = _plan_temporal(settings, home, f"{api_url}/codec")
-    rails = _plan_rails(settings, home, api_url)
+    rails = _plan_rails(settings, home, api_url, secrets.callback_secret)
     temporal_address = temporal.address if temporal is not None else settings.temporal_address
     rails_url = rails.url if rails is not None else settings.rails_url
     assert temporal_address is not None and rails_url is not None, "what is not external is ours"
@@ -106,6 +109,7 @@ def plan_instance(settings: Settings, home: Home) -> Instance:
         api_url=api_url,
         rails_url=rails_url,
         temporal_address=temporal_address,
+        temporal_namespace=settings.temporal_namespace,
         temporal_ui_url=ui_url,
     )
 
@@ -180,13 +184,14 @@ def _as_role(url: str, role: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{role}:{password}@{server}"))
 
 
-def _plan_rails(settings: Settings, home: Home, api_url: str) -> HttpServer | None:
+def _plan_rails(settings: Settings, home: Home, api_url: str, callback_secret: str) -> HttpServer | None:
     if settings.rails_url is not None:
         return None
     port = _choose_port(settings, home, "rails_port")
     folder = home.folder / "rails"
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "rails.sandbox", "--port", str(port), "--data", str(folder)]
+    command += ["--callback-url", f"{api_url}/v1/rails/sandbox/callbacks"]
     return HttpServer(
         "The sandbox rails",
         command,
@@ -194,7 +199,12 @@ def _plan_rails(settings: Settings, home: Home, api_url: str) -> HttpServer | No
         port_variable=environment_name("rails_port"),
         ready_path="/healthz",
         log_path=home.logs_folder / "rails.log",
-        environment={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
+        environment={
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(ROOT),
+            "LEDGERLINE_RAIL_CALLBACK_SECRET": callback_secret,
+        },
         cwd=ROOT,
         stop_patience_seconds=5.0,
     )
@@ -219,6 +229,19 @@ def migrate_database(instance: Instance) -> None:
         )
     except psycopg.Error as error:
         raise StartFailure(f"The database could not be migrated: {' '.join(str(error).split())}.") from error
+
+
+def prepare_namespace(instance: Instance) -> None:
+    """Give the namespace of an external Temporal server Ledgerline's search attributes. Idempotent.
+
+    Raises:
+        StartFailure: the server does not answer or refuses. Not retryable.
+    """
+    try:
+        asyncio.run(register_search_attributes(instance.temporal_address, instance.temporal_namespace))
+    except (RPCError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise StartFailure(f"Temporal at {instance.temporal_address} cannot be used: {said}.") from error
 
 
 def write_sandbox_file(instance: Instance) -> None:

@@ -23,17 +23,23 @@ def seed_keys(admin_url: str, *, test_key: str, admin_key: str) -> None:
             "INSERT INTO merchants (id, name, created_at) VALUES (%s, 'Sandbox', now()) ON CONFLICT DO NOTHING",
             (SANDBOX_MERCHANT,),
         )
-        keys = (
-            ("key_sandbox_test", SANDBOX_MERCHANT, "secret", test_key),
-            ("key_sandbox_admin", None, "admin", admin_key),
-        )
-        for key_id, merchant, kind, key in keys:
-            connection.execute(
-                "INSERT INTO api_keys (id, merchant_id, mode, kind, key_hash, last4, created_at) "
-                "VALUES (%s, %s, 'test', %s, %s, %s, now()) "
-                "ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, last4 = excluded.last4",
-                (key_id, merchant, kind, hashlib.sha256(key.encode()).digest(), key[-4:]),
-            )
+        _enter_key(connection, "key_sandbox_test", SANDBOX_MERCHANT, test_key)
+        _enter_key(connection, "key_sandbox_admin", None, admin_key)
+
+
+def enter_admin_key(admin_url: str, key_id: str, key: str) -> None:
+    """Enter the hash of an admin key directly into the database: how the first one comes to be."""
+    with psycopg.connect(admin_url) as connection:
+        _enter_key(connection, key_id, None, key)
+
+
+def _enter_key(connection: psycopg.Connection, key_id: str, merchant: str | None, key: str) -> None:
+    connection.execute(
+        "INSERT INTO api_keys (id, merchant_id, mode, kind, key_hash, last4, created_at) "
+        "VALUES (%s, %s, 'test', %s, %s, %s, now()) "
+        "ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, last4 = excluded.last4",
+        (key_id, merchant, "secret" if merchant else "admin", hashlib.sha256(key.encode()).digest(), key[-4:]),
+    )
 
 
 def seed_accounts(api_url: str, test_key: str) -> None:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Protocol
 
 from embedded.home import Home
-from embedded.instance import Instance, migrate_database, plan_instance, write_sandbox_file
+from embedded.instance import Instance, migrate_database, plan_instance, prepare_namespace, write_sandbox_file
 from embedded.processes import StartFailure, started_at, stop_leftover
 from embedded.seed import seed_accounts, seed_keys
 from embedded.status import ServerStatus, StatusBoard
@@ -22,6 +22,7 @@ from settings import Settings
 READY_LINE = "ledgerline ready"
 LOOK_SECONDS = 0.25
 RESTART_DELAYS_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+STOPPING_SECONDS_MAX = 20.0
 STEADY_SECONDS = 60.0
 """A server that ran this long starts over at the shortest delay when it dies."""
 
@@ -99,7 +100,9 @@ class Supervisor:
             self._start("PostgreSQL", instance.postgres, f"127.0.0.1:{instance.postgres.port}")
         self._step("Schema", lambda: migrate_database(instance))
         seed_keys(instance.database.admin_url, test_key=instance.secrets.test_key, admin_key=instance.secrets.admin_key)
-        if instance.temporal is not None:
+        if instance.temporal is None:
+            self._step("Search attributes", lambda: prepare_namespace(instance))
+        else:
             self._start("Temporal", instance.temporal, instance.temporal.ui_url or instance.temporal.address)
         if instance.rails is not None:
             self._start("Sandbox rails", instance.rails, instance.rails_url)
@@ -200,7 +203,7 @@ class Supervisor:
         self._board.note("stopped; nothing is lost, the next start carries on")
 
     def _attach(self) -> bool:
-        """Watch another supervisor of this home. False: it went away before it was ready, take over."""
+        """Watch another supervisor of this home. False: it was about to go away, take over."""
         owner = self._home.owner_pid()
         self._board.note(f"another `ledgerline up` (pid {owner}) runs in {self._home.folder}; waiting for it")
         while not self._home.read_state().get("ready"):
@@ -211,10 +214,12 @@ class Supervisor:
             self._board.note(line)
         self._board.note(f"attached to pid {self._home.owner_pid()}; Ctrl-C here leaves it running")
         self._board.note(READY_LINE)
+        attached = time.monotonic()
         while not self._home.lock_is_free():
             time.sleep(LOOK_SECONDS)
         self._board.note(f"the instance of pid {owner} has ended")
-        return True
+        # It was on its way out when this one came: whoever typed `up` wants it up.
+        return time.monotonic() - attached > STOPPING_SECONDS_MAX
 
 
 def _request_stop(number: int, frame: FrameType | None) -> None:

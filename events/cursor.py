@@ -10,7 +10,9 @@ from typing import Any
 from domain.timestamps import rfc3339
 
 _COLUMNS = "id, sequence, type, created_at, document, mode"
-_AFTER = f"SELECT {_COLUMNS} FROM events WHERE merchant_id = %(merchant_id)s AND mode = %(mode)s AND sequence > %(after)s"
+_AFTER = (
+    f"SELECT {_COLUMNS} FROM events WHERE merchant_id = %(merchant_id)s AND mode = %(mode)s AND sequence > %(after)s"
+)
 _ONE = f"SELECT {_COLUMNS} FROM events WHERE id = %(id)s"
 
 Query = tuple[str, Mapping[str, Any]]

@@ -60,7 +60,7 @@ _VIOLATIONS = f"""
         SELECT account_id, sum(signed) AS posted, count(*) AS entries FROM run GROUP BY account_id
     ), holding AS (
         SELECT account_id, sum(debits) AS debits, sum(credits) AS credits FROM (
-            SELECT debit_account_id AS account_id, remaining_minor AS debits, 0 AS credits FROM holds
+            SELECT debit_account_id AS account_id, remaining_minor AS debits, 0::bigint AS credits FROM holds
             UNION ALL SELECT credit_account_id, 0, remaining_minor FROM holds) h GROUP BY account_id
     )
     SELECT 'currency_unbalanced' AS kind, NULL AS account, NULL::bigint AS entry,
@@ -99,7 +99,7 @@ _VIOLATIONS = f"""
     FROM movements m LEFT JOIN entries e ON e.movement_id = m.id
     GROUP BY m.id HAVING (count(e.id) FILTER (WHERE e.direction = 'debit'),
         count(e.id) FILTER (WHERE e.direction = 'credit'))
-        <> CASE WHEN m.phase IN ('hold', 'void_hold') THEN (0, 0) ELSE (1, 1) END
+        <> CASE WHEN m.phase IN ('hold', 'void_hold') THEN (0::bigint, 0::bigint) ELSE (1::bigint, 1::bigint) END
     UNION ALL
     SELECT 'movement_currency_wrong', a.code, NULL, 'movement ' || m.key || ' in ' || m.currency
     FROM movements m JOIN accounts a ON a.id IN (m.debit_account_id, m.credit_account_id)

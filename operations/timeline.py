@@ -36,11 +36,21 @@ async def tell_timeline(history: WorkflowHistory, codec: PayloadCodec) -> list[T
     for event in history.events:
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             scheduled[event.event_id] = event.activity_task_scheduled_event_attributes.activity_type.name
-        at = event.event_time.ToDatetime(tzinfo=UTC)
+        at = _instant(event)
         steps += [
             TimelineStep(at=at, kind=kind, text=text) async for kind, text in _tell_event(event, scheduled, codec)
         ]
     return steps
+
+
+def _instant(event: HistoryEvent) -> datetime:
+    """Return when an event happened; a local activity knows better than the task that recorded it."""
+    marker = event.marker_recorded_event_attributes
+    if marker.marker_name == LOCAL_ACTIVITY_MARKER:
+        completed = json.loads(marker.details["data"].payloads[0].data).get("complete_time")
+        if completed:
+            return datetime.fromtimestamp(completed["seconds"] + completed.get("nanos", 0) / 1e9, tz=UTC)
+    return event.event_time.ToDatetime(tzinfo=UTC)
 
 
 async def _tell_event(

@@ -63,7 +63,7 @@ class LedgerlineInstance:
         """Everything `up` printed so far."""
         return self._output.read_text(errors="replace") if self._output.exists() else ""
 
-    def log_ends(self, characters: int = 2500) -> str:
+    def log_ends(self, characters: int = 1500) -> str:
         """The ends of what `up` and its servers wrote, for a failure's message."""
         paths = [self._output, *sorted((self.home / "logs").glob("*.log"))]
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-characters:]}" for path in paths)
@@ -163,7 +163,7 @@ class LedgerlineInstance:
     def _family(self) -> list[psutil.Process]:
         assert self._process is not None
         with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self._process.pid).children(recursive=True)
+            return list(psutil.Process(self._process.pid).children(recursive=True))
         return []
 
     def _kill(self, family: list[psutil.Process]) -> None:
@@ -178,7 +178,7 @@ class LedgerlineInstance:
 
 def _lives(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 

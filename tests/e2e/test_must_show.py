@@ -168,12 +168,9 @@ def _about(event: dict[str, Any], charge: dict[str, Any]) -> bool:
 
 def test_audit_records_say_who_did_what(shop: Shop) -> None:
     charge = shop.charge("tok_visa_4291", 777).json()
-    records = [record for record in shop.every("/audit/records") if record["object_id"] == charge["id"]]
-    assert [record["action"] for record in sorted(records, key=lambda record: record["sequence"])] == [
-        "charge.created",
-        "charge.settled",
-    ]
-    assert all(record["actor"] for record in records)
+    records = shop.get("/audit/records", object_id=charge["id"])["data"]
+    assert [record["action"] for record in records] == ["charge.created", "charge.settled"]
+    assert all(record["actor"].startswith("api_key:") for record in records)
 
 
 def test_card_numbers_are_only_in_the_vault(shop: Shop, world: World, instance: LedgerlineInstance) -> None:

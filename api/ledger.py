@@ -1,0 +1,90 @@
+"""The book as a whole: trial balance and the proof that it is sound."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from api import schemas
+from api.authentication import Caller, Principal
+from api.bodies import parse_at
+from api.context import CoreOf
+from api.reading import EVERYTHING
+from api.rendering import Document, json_answer
+from domain.identifiers import public_account_id
+from domain.timestamps import rfc3339
+from ledger.balances import CurrencyTotals, trial_balance
+from ledger.invariants import Violation, check_books
+
+router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
+
+# One check at a time: each reads the whole book.
+_checking = asyncio.Lock()
+
+
+@router.get("/trial_balance", responses=schemas.reading())
+async def get_trial_balance(
+    principal: Caller,
+    core: CoreOf,
+    at: Annotated[str | None, Query(max_length=40, description="RFC 3339; now when it is not given.")] = None,
+) -> Response:
+    """Return every account's balance at one instant: the whole book with an admin key, else one's own accounts."""
+    instant = parse_at(at)
+    async with core.reads.connection(principal.scope) as connection:
+        found = await trial_balance(connection, instant)
+    return json_answer(
+        {
+            "object": "trial_balance",
+            "at": rfc3339(found.at),
+            "currencies": [_totals(totals) for totals in found.currencies],
+            "accounts": [
+                {
+                    "account": code if principal.admin else public_account_id(code),
+                    "currency": currency,
+                    "posted": posted,
+                }
+                for code, currency, posted in found.accounts
+            ],
+        }
+    )
+
+
+@router.get("/invariants", responses=schemas.reading())
+async def get_invariants(principal: Caller, core: CoreOf) -> Response:
+    """Check the whole book now. A merchant sees whether it is sound, and violations on its own accounts."""
+    async with _checking, core.reads.connection(EVERYTHING) as connection:
+        report = await check_books(connection)
+    return json_answer(
+        {
+            "object": "invariants",
+            "ok": report.ok,
+            "checked_at": rfc3339(report.checked_at),
+            "entries_checked": report.entries_checked,
+            "currencies": [_totals(totals) for totals in report.currencies],
+            "violations": [_violation(one) for one in report.violations if _may_see(principal, one)],
+        }
+    )
+
+
+def _may_see(principal: Principal, violation: Violation) -> bool:
+    own = f"{principal.merchant_id}/{principal.mode}/"
+    return principal.admin or (violation.account or "").startswith(own)
+
+
+def _totals(totals: CurrencyTotals) -> Document:
+    return {
+        "currency": totals.currency,
+        "debits": totals.debits_minor,
+        "credits": totals.credits_minor,
+        "delta": totals.delta_minor,
+    }
+
+
+def _violation(violation: Violation) -> Document:
+    return {
+        "kind": violation.kind,
+        "account": violation.account,
+        "entry": violation.entry,
+        "detail": violation.detail,
+    }

@@ -1,0 +1,224 @@
+"""Exactly once, whatever becomes of connections, callers and processes."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from domain.ledger import PostingResult
+from ledger import posting as posting_module
+from ledger.invariants import check_books
+from ledger.posting import Poster
+from tests.conftest import TestDatabase
+from tests.ledger.postings import World, posted
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class LossyPath:
+    """A TCP path to PostgreSQL that can swallow answers and then break, or refuse connections."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self.swallowing = False
+        self.refusing = False
+        self.swallowed = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection."""
+        if self.refusing:
+            writer.close()
+            return
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers += [writer, far_writer]
+        for source, sink, answers in ((reader, far_writer, False), (far_reader, writer, True)):
+            task = asyncio.create_task(self._carry(source, sink, answers=answers))
+            self._tasks.add(task)
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
+        while chunk := await source.read(65536):
+            if answers and self.swallowing:
+                self.swallowed.set()
+                continue
+            sink.write(chunk)
+        sink.close()
+
+    def cut(self) -> None:
+        """Break every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+
+@asynccontextmanager
+async def lossy(url: str) -> AsyncIterator[tuple[LossyPath, str]]:
+    """A lossy path and the URL that leads over it."""
+    parts = conninfo_to_dict(url)
+    path = LossyPath(str(parts["host"]), int(parts["port"] or 5432))
+    server = await asyncio.start_server(path.serve, "127.0.0.1", 0)
+    try:
+        yield path, make_conninfo(url, host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        path.cut()
+
+
+@asynccontextmanager
+async def running(url: str, *, batch_max: int = 512) -> AsyncIterator[Poster]:
+    """A started poster, stopped afterwards."""
+    poster = Poster(url, batch_max=batch_max)
+    await poster.start()
+    try:
+        yield poster
+    finally:
+        await poster.stop()
+
+
+@pytest.fixture
+async def world(poster: Poster) -> World:
+    """A merchant with a `bank` without limits and an account `a`."""
+    world = World()
+    await poster.post(world.opens(world.opening("bank"), world.opening("a", least=0)))
+    return world
+
+
+async def post_many(poster: Poster, world: World, count: int) -> list[PostingResult]:
+    """Credit `a` with 1, `count` times at once."""
+    return list(await asyncio.gather(*(poster.post(world.move("bank", "a", 1)) for _ in range(count))))
+
+
+async def test_an_answer_lost_after_commit_is_looked_up(
+    database: TestDatabase, world: World, reader: psycopg.AsyncConnection
+) -> None:
+    """The commit happened and its answer never came: the re-post finds it, nothing is moved twice."""
+    async with lossy(database.app_url) as (path, url), running(url) as poster:
+        await post_many(poster, world, 1)
+        path.swallowing = True
+        posting = asyncio.gather(*(poster.post(world.move("bank", "a", 1)) for _ in range(20)))
+        await path.swallowed.wait()
+        while (await posted(reader, world.code("a")))[0] < 21:
+            await asyncio.sleep(0.01)
+        path.swallowing = False
+        path.cut()
+        results = await posting
+    assert all(result.refusal is None and result.duplicate for result in results)
+    assert {result.entries[1].balance_minor for result in results} == set(range(2, 22))
+    assert await posted(reader, world.code("a")) == (21, 0, 0)
+
+
+async def test_a_backend_killed_in_mid_batch(
+    database: TestDatabase, world: World, reader: psycopg.AsyncConnection
+) -> None:
+    """Nothing was committed: the batch is posted on a new connection."""
+    async with running(database.app_url) as poster:
+        await post_many(poster, world, 1)
+        async with await psycopg.AsyncConnection.connect(database.admin_url) as blocker:
+            await blocker.execute("LOCK TABLE ledger_turn IN SHARE ROW EXCLUSIVE MODE")
+            posting = asyncio.gather(*(poster.post(world.move("bank", "a", 1)) for _ in range(20)))
+            killed = 0
+            while not killed:
+                await asyncio.sleep(0.02)
+                cursor = await blocker.execute(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND application_name = 'ledgerline-poster' AND wait_event_type = 'Lock'"
+                )
+                row = await cursor.fetchone()
+                killed = row[0] if row else 0
+            await blocker.rollback()
+        results = await posting
+    assert all(result.refusal is None for result in results)
+    assert await posted(reader, world.code("a")) == (21, 0, 0)
+
+
+async def test_backends_killed_all_the_time(
+    database: TestDatabase, world: World, reader: psycopg.AsyncConnection
+) -> None:
+    """Two posters under load while their backends are killed at random: every posting exactly once."""
+    async with (
+        running(database.app_url, batch_max=16) as one,
+        running(database.app_url, batch_max=16) as two,
+        await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as killer,
+    ):
+        posting = asyncio.gather(post_many(one, world, 400), post_many(two, world, 400))
+        for _ in range(12):
+            await asyncio.sleep(0.03)
+            await killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'ledgerline-poster'"
+            )
+        results = [result for part in await posting for result in part]
+    assert all(result.refusal is None for result in results)
+    balances = sorted(result.entries[1].balance_minor for result in results)
+    assert balances == list(range(1, 801))
+    assert await posted(reader, world.code("a")) == (800, 0, 0)
+    assert (await check_books(reader)).ok
+
+
+async def test_a_database_out_of_reach_is_a_retryable_error(
+    database: TestDatabase, world: World, reader: psycopg.AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the budget callers get a ConnectionError; when the path is back the same posting posts."""
+    monkeypatch.setattr(posting_module, "RETRY_BUDGET_SECONDS", 0.5)
+    async with lossy(database.app_url) as (path, url), running(url) as poster:
+        await post_many(poster, world, 1)
+        path.refusing = True
+        path.cut()
+        posting = world.move("bank", "a", 1)
+        with pytest.raises(ConnectionError):
+            await poster.post(posting)
+        path.refusing = False
+        assert (await poster.post(posting)).refusal is None
+    assert await posted(reader, world.code("a")) == (2, 0, 0)
+    with pytest.raises(ConnectionError):
+        await poster.post(world.move("bank", "a", 1))
+
+
+async def test_a_cancelled_caller_does_not_disturb_its_batch(
+    database: TestDatabase, world: World, reader: psycopg.AsyncConnection
+) -> None:
+    """Every second caller gives up while the batch is in flight; the others get their results."""
+    async with running(database.app_url) as poster:
+        callers = [asyncio.create_task(poster.post(world.move("bank", "a", 1))) for _ in range(40)]
+        await asyncio.sleep(0.001)
+        for caller in callers[::2]:
+            caller.cancel()
+        results = await asyncio.gather(*callers, return_exceptions=True)
+        kept = results[1::2]
+        assert all(isinstance(result, PostingResult) and result.refusal is None for result in kept)
+        await post_many(poster, world, 1)
+    assert 21 <= (await posted(reader, world.code("a")))[0] <= 41
+    assert (await check_books(reader)).ok
+
+
+async def test_two_processes_share_one_hot_account(
+    database: TestDatabase, poster: Poster, reader: psycopg.AsyncConnection
+) -> None:
+    """Two posters in two processes debit one account with money for 500 of 800: exactly 500 post."""
+    world = World()
+    await poster.post(world.opens(world.opening("bank"), world.opening("a", least=0)))
+    await poster.post(world.move("bank", "a", 500))
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.ledger.debiting_process",
+            database.app_url,
+            world.merchant_id,
+            "400",
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    outputs = [(await process.communicate())[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum(int(output) for output in outputs) == 500
+    assert await posted(reader, world.code("a")) == (0, 0, 0)
+    assert (await check_books(reader)).ok

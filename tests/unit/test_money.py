@@ -1,0 +1,68 @@
+"""Money: exponents as ISO 4217 has them, amounts at their limits, rounding that never uses a float."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from iso4217 import Currency
+
+from domain.currencies import EXPONENTS
+from domain.money import AMOUNT_MINOR_MAX, check_amount, exponent, format_amount, is_currency, proportion_half_up
+from domain.pricing import DEFAULT_PRICES, Price, fee_minor, price_of
+
+
+def test_exponents_are_those_of_iso_4217_and_usdc() -> None:
+    published = {one.code: one.exponent for one in Currency if one.exponent is not None}
+    assert {code: places for code, places in EXPONENTS.items() if code != "USDC"} == published
+    assert (exponent("EUR"), exponent("JPY"), exponent("KWD"), exponent("USDC")) == (2, 0, 3, 6)
+
+
+@pytest.mark.parametrize("code", ["eur", "EURO", "", "BTC", "XXX"])
+def test_what_is_no_currency(code: str) -> None:
+    assert not is_currency(code)
+
+
+@pytest.mark.parametrize("amount", [0, -1, AMOUNT_MINOR_MAX + 1, 1.0, True, "1"])
+def test_amounts_that_never_enter_the_ledger(amount: object) -> None:
+    with pytest.raises(AssertionError):
+        check_amount(amount)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("amount", [1, AMOUNT_MINOR_MAX])
+def test_amounts_at_the_limits(amount: int) -> None:
+    check_amount(amount)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        (8420, "EUR", "84.20 EUR"),
+        (-5, "JPY", "-5 JPY"),
+        (1, "KWD", "0.001 KWD"),
+        (-8420, "EUR", "-84.20 EUR"),
+        (1_000_000, "USDC", "1.000000 USDC"),
+    ],
+)
+def test_how_a_person_reads_an_amount(amount: int, currency: str, shown: str) -> None:
+    assert format_amount(amount, currency) == shown
+
+
+@given(st.integers(0, AMOUNT_MINOR_MAX), st.integers(0, 10_000))
+def test_proportions_round_halves_up_exactly(amount: int, basis_points: int) -> None:
+    exact = Fraction(amount * basis_points, 10_000)
+    assert abs(proportion_half_up(amount, basis_points, 10_000) - exact) <= Fraction(1, 2)
+    assert proportion_half_up(amount, basis_points, 10_000) == int(exact + Fraction(1, 2))
+
+
+def test_the_list_price_of_84_20_eur_is_158() -> None:
+    assert fee_minor(8420, price_of(DEFAULT_PRICES, "EUR")) == 158
+
+
+@given(st.integers(1, AMOUNT_MINOR_MAX), st.integers(0, 10_000), st.integers(0, 10**6))
+def test_a_fee_never_exceeds_its_charge(amount: int, basis_points: int, fixed: int) -> None:
+    assert 0 <= fee_minor(amount, Price(basis_points=basis_points, fixed_minor=fixed)) <= amount
+
+
+def test_every_currency_has_a_price() -> None:
+    assert all(price_of(DEFAULT_PRICES, currency) for currency in EXPONENTS)

@@ -1,0 +1,134 @@
+"""Facts into debits and credits: the whole chart of accounts, by example."""
+
+import typing
+from datetime import UTC, datetime
+
+import pytest
+
+from domain import facts
+from domain.identifiers import Mode, account_code, default_account_id
+from domain.ledger import Movement, Phase
+from ledger.posting_rules import movements_of, openings_of
+
+MERCHANT = "mer_1"
+ACCOUNT = default_account_id(MERCHANT, "EUR")
+OWNED = account_code(MERCHANT, Mode.TEST, ACCOUNT)
+CLEARING = "rail_clearing:alpha:EUR:test"
+TRANSIT = "payouts_in_transit:alpha:EUR:test"
+FEES = "fee_revenue:EUR:test"
+CHARGE = {"charge_id": "ch_1", "account": ACCOUNT, "rail": "alpha", "currency": "EUR"}
+REFUND = {"refund_id": "re_1", "account": ACCOUNT, "rail": "alpha", "currency": "EUR", "amount_minor": 500}
+PAYOUT = {"payout_id": "po_1", "rail": "alpha", "currency": "EUR", "amount_minor": 700}
+THEN = datetime(2026, 1, 2, tzinfo=UTC)
+
+Row = tuple[str, str, str, int, Phase, str | None, bool]
+POST, HOLD, PART, FINAL, VOID = Phase.POST, Phase.HOLD, Phase.POST_HOLD, Phase.POST_HOLD_FINAL, Phase.VOID_HOLD
+EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
+    (
+        facts.ChargeAuthorized(**CHARGE, amount_minor=8420),
+        [("ch_1:hold", CLEARING, OWNED, 8420, HOLD, None, False)],
+    ),
+    (
+        facts.ChargeCaptured(**CHARGE, amount_minor=8420, fee_minor=158),
+        [
+            ("ch_1:capture1:gross", CLEARING, OWNED, 8420, POST, None, False),
+            ("ch_1:capture1:fee", OWNED, FEES, 158, POST, None, True),
+        ],
+    ),
+    (
+        facts.ChargeCaptured(**CHARGE, amount_minor=100, fee_minor=0, capture_number=2, held=True, final=False),
+        [("ch_1:capture2:gross", CLEARING, OWNED, 100, PART, "ch_1:hold", False)],
+    ),
+    (
+        facts.ChargeCaptured(**CHARGE, amount_minor=100, fee_minor=0, capture_number=3, held=True),
+        [("ch_1:capture3:gross", CLEARING, OWNED, 100, FINAL, "ch_1:hold", False)],
+    ),
+    (
+        facts.ChargeReleased(**CHARGE, amount_minor=8420),
+        [("ch_1:release", CLEARING, OWNED, 8420, VOID, "ch_1:hold", False)],
+    ),
+    (facts.RefundReserved(**REFUND), [("re_1:hold", OWNED, CLEARING, 500, HOLD, None, False)]),
+    (facts.RefundSucceeded(**REFUND), [("re_1:post", OWNED, CLEARING, 500, FINAL, "re_1:hold", False)]),
+    (facts.RefundFailed(**REFUND), [("re_1:release", OWNED, CLEARING, 500, VOID, "re_1:hold", False)]),
+    (facts.PayoutStarted(**PAYOUT, account=ACCOUNT), [("po_1:start", OWNED, TRANSIT, 700, POST, None, False)]),
+    (facts.PayoutPaid(**PAYOUT), [("po_1:paid", TRANSIT, CLEARING, 700, POST, None, False)]),
+    (
+        facts.PayoutRerouted(**PAYOUT, from_rail="beta", attempt_number=2),
+        [("po_1:reroute2", "payouts_in_transit:beta:EUR:test", TRANSIT, 700, POST, None, False)],
+    ),
+    (facts.PayoutFailed(**PAYOUT, account=ACCOUNT), [("po_1:failed", TRANSIT, OWNED, 700, POST, None, False)]),
+    (facts.PayoutReturned(**PAYOUT, account=ACCOUNT), [("po_1:returned", CLEARING, OWNED, 700, POST, None, False)]),
+    (
+        facts.TransferMade(transfer_id="tr_1", source=ACCOUNT, destination="acct_b", amount_minor=9, currency="EUR"),
+        [("tr_1:post", OWNED, account_code(MERCHANT, Mode.TEST, "acct_b"), 9, POST, None, False)],
+    ),
+    (
+        facts.AccountFunded(transfer_id="tr_1", account=ACCOUNT, amount_minor=9, currency="EUR"),
+        [("tr_1:post", "sandbox_funding:EUR:test", OWNED, 9, POST, None, False)],
+    ),
+    (
+        facts.ChargebackReceived(
+            dispute_id="dp_1", account=ACCOUNT, rail="alpha", amount_minor=300, fee_minor=15, currency="EUR"
+        ),
+        [
+            ("dp_1:chargeback", OWNED, CLEARING, 300, POST, None, True),
+            ("dp_1:fee", OWNED, FEES, 15, POST, None, True),
+        ],
+    ),
+]
+
+
+def row(movement: Movement) -> Row:
+    """What an example says of a movement."""
+    accounts = (movement.debit_account, movement.credit_account)
+    return (
+        movement.key,
+        *accounts,
+        movement.amount_minor,
+        movement.phase,
+        movement.hold_key,
+        movement.past_limits,
+    )
+
+
+@pytest.mark.parametrize(("fact", "expected"), EXAMPLES)
+def test_fact_becomes_these_movements(fact: facts.Fact, expected: list[Row]) -> None:
+    """Each fact by example; stated twice it gives the same keys."""
+    movements = movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
+    assert [row(movement) for movement in movements] == expected
+    assert {movement.currency for movement in movements} == {"EUR"}
+    assert movements == movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
+
+
+def test_every_fact_has_an_example() -> None:
+    """And so a rule."""
+    assert {type(fact) for fact, _ in EXAMPLES} == set(typing.get_args(facts.Fact))
+
+
+def test_system_accounts_have_no_limits_and_default_accounts_no_overdraft() -> None:
+    """Accounts a merchant made itself are never opened by a fact."""
+    fact = facts.ChargeCaptured(**CHARGE, amount_minor=8420, fee_minor=158)
+    openings = {opening.code: opening for opening in openings_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)}
+    assert set(openings) == {CLEARING, OWNED, FEES}
+    assert (openings[CLEARING].kind, openings[CLEARING].min_balance_minor) == ("rail_clearing", None)
+    assert openings[CLEARING].merchant_id is None
+    assert (openings[OWNED].kind, openings[OWNED].min_balance_minor) == ("merchant", 0)
+    assert (openings[OWNED].merchant_id, openings[OWNED].mode) == (MERCHANT, Mode.TEST)
+    made = facts.TransferMade(transfer_id="tr", source="acct_a", destination="acct_b", amount_minor=9, currency="EUR")
+    assert openings_of(made, merchant_id=MERCHANT, mode=Mode.TEST) == ()
+
+
+def test_transfer_keeps_its_effective_date() -> None:
+    """A transfer may count from another day than it is recorded."""
+    fact = facts.TransferMade(
+        transfer_id="tr_1", source="acct_a", destination="acct_b", amount_minor=9, currency="EUR", effective_at=THEN
+    )
+    (movement,) = movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
+    assert movement.effective_at == THEN
+
+
+def test_sandbox_money_exists_in_test_mode_only() -> None:
+    """Live funding is a programming error, not a refusal."""
+    fact = facts.AccountFunded(transfer_id="tr_1", account=ACCOUNT, amount_minor=9, currency="EUR")
+    with pytest.raises(AssertionError):
+        movements_of(fact, merchant_id=MERCHANT, mode=Mode.LIVE)
