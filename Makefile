@@ -7,8 +7,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := activities api audit commands domain embedded events ledger operations rails risk vault workflows
-MODULES := cli.py logs.py settings.py worker.py
+PACKAGES := activities api audit bench commands domain embedded events ledger operations rails risk vault workflows
+MODULES := $(wildcard *.py)
 
 help:
 	@echo 'make up     start the sandbox here; ends with the line "ledgerline ready"; Ctrl-C stops it'
@@ -27,7 +27,7 @@ test: $(VENV)/.dev
 check: $(VENV)/.dev
 	@echo 'format';           $(BIN)/ruff format --check -q .
 	@echo 'lint';             $(BIN)/ruff check -q .
-	@echo 'types';            $(BIN)/mypy --no-error-summary $(wildcard $(MODULES) $(PACKAGES)) tests/conftest.py
+	@echo 'types';            $(BIN)/mypy --no-error-summary $(MODULES) $(wildcard $(PACKAGES)) tests/conftest.py
 	@echo 'import contracts'; $(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	@echo 'fast tests';       exec $(BIN)/pytest $(wildcard tests/architecture tests/unit tests/replay)
 

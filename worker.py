@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+import prometheus_client
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -174,6 +175,8 @@ async def run(settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    if settings.metrics_port:
+        prometheus_client.start_http_server(settings.metrics_port)
     async with open_parts(settings) as parts, build_worker(parts):
         _log.info("worker ready on queue %s", PAYMENTS_QUEUE)
         await stopping.wait()

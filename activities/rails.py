@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities.stored_attempts import stored_answer
 from domain.identifiers import Mode
-from domain.rail import Flow, RailAnswer, RailRequest
+from domain.rail import Flow, Outcome, RailAnswer, RailRequest
 from domain.sandbox import is_sandbox_token
 from rails.adapter import CardDetails
 from rails.health import RailHealth
@@ -43,6 +43,9 @@ class RailActivities(RailPort):
         if not answer.latency_ms:
             answer = replace(answer, latency_ms=(time.perf_counter() - started) * 1000)
         self._health.record(request.rail, answer.outcome)
+        if resumed and answer.outcome is Outcome.NOT_ATTEMPTED:
+            # True of this sending only: an earlier run of the same attempt may have reached the rail.
+            answer = replace(answer, outcome=Outcome.UNKNOWN)
         return answer
 
     @activity.defn(name="inquire")

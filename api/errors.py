@@ -4,11 +4,11 @@ Nothing here echoes what the client sent: a card number pasted into the wrong fi
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from psycopg import Error as PsycopgError
@@ -24,7 +24,7 @@ PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 _UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED}
 
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Problem(Exception):
@@ -133,7 +133,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
     """Answer any exception; only the unforeseen ones are logged, with their stack, on our side."""
     problem = problem_from(error)
     if problem.status == 500:
-        log.error("request_failed", request_id=request_id_of(request.scope), exc_info=error)
+        _log.error("request %s failed", request_id_of(request.scope), exc_info=error)
     return problem_response(problem, request_id_of(request.scope))
 
 

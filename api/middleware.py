@@ -5,10 +5,10 @@ No BaseHTTPMiddleware: it costs a task and a queue per request.
 
 import asyncio
 import contextlib
+import logging
 import time
 from typing import Any
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, problem_from, problem_response
@@ -22,7 +22,7 @@ CODEC_BODY_BYTES_MAX = 8 * 1024 * 1024
 DRAIN_BYTES_MAX = 64 * 1024 * 1024
 DRAIN_SECONDS_MAX = 5.0
 
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class BodyTooLargeError(Problem):
@@ -72,7 +72,7 @@ class Edge:
         except Exception as error:
             problem = problem_from(error)
             if problem.status == 500:
-                log.error("request_failed", request_id=request_id, exc_info=error)
+                _log.error("request %s failed", request_id, exc_info=error)
             if answered:
                 raise
             await problem_response(problem, request_id)(scope, receive, send_with_id)

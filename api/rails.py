@@ -3,12 +3,12 @@
 import hashlib
 import hmac
 import json
+import logging
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -30,7 +30,7 @@ from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.policies import PAYMENTS_QUEUE
 
 router = APIRouter(prefix="/v1", tags=["rails"])
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 SIGNATURE_TOLERANCE_SECONDS = 300
 _FEES: dict[str, int] = json.loads((Path(__file__).parent / "dispute_fees.json").read_text())["fees"]
@@ -133,5 +133,5 @@ async def _start_dispute(core: Core, dispute: Dispute) -> bool:
         )
     except WorkflowAlreadyStartedError:
         return False
-    log.info("dispute_received", dispute=dispute.id, charge=dispute.charge, rail=dispute.rail)
+    _log.info("dispute %s of %s received from %s", dispute.id, dispute.charge, dispute.rail)
     return True

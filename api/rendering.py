@@ -31,6 +31,9 @@ _RANK |= {name: 10_000 + rank for rank, name in enumerate(_LAST.split())}
 OWN_DECLINE_CODES = ("blocked_by_risk", "authentication_", "account_", "exceeds_", "resolved_")
 """Declines that are not an issuer's: their code is the problem's code as it stands."""
 
+NOT_ATTEMPTED = ("no_rail_available", "rail_not_available")
+"""No rail ever saw the order."""
+
 REFUSALS = frozenset(code.value for code in RefusalCode)
 
 
@@ -68,11 +71,12 @@ def outcome_status(document: Document) -> int:
     kind, status = document["object"], document["status"]
     if status in ("processing", "unknown"):
         return 202
-    if kind == "charge" and status == "declined":
-        return 503 if document.get("decline_code") == "no_rail_available" else 402
-    if status == "failed":
-        if document.get("failure_code") in REFUSALS:
-            return 422
+    code = document.get("decline_code") or document.get("failure_code")
+    if (kind, status) == ("charge", "declined") or status == "failed":
+        if code in NOT_ATTEMPTED and kind != "refund":
+            return 503
+        if code in REFUSALS:
+            return 422 if status == "failed" else 402
         return 201 if kind == "refund" else 402
     return 201
 

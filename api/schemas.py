@@ -205,7 +205,7 @@ class ExceptionShown(Shown):
     detail: str
 
 
-class EventData(Shown):
+class EventSubject(Shown):
     """The object as it was when the event happened."""
 
     object: dict[str, Any]
@@ -220,7 +220,7 @@ class Event(Shown):
     previous_sequence: int
     type: str = Field(examples=["charge.settled"])
     created_at: str
-    data: EventData
+    data: EventSubject
 
 
 def _problems(*statuses: int) -> Responses:

@@ -5,13 +5,13 @@ one answer. Across processes Temporal's workflow id and the key's row in Postgre
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import structlog
 from temporalio.common import (
     SearchAttributePair,
     TypedSearchAttributes,
@@ -33,7 +33,7 @@ from workflows.policies import PAYMENTS_QUEUE
 POLL_FIRST_SECONDS = 0.25
 POLL_MOST_SECONDS = 2.0
 
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ class Flight:
             # What the books already know can be answered without Temporal.
             if await find_key(self._reads, asked) is not None:
                 return False
-            log.warning("workflow_not_started", workflow_id=asked.workflow_id, error=type(error).__name__)
+            _log.warning("workflow %s not started: %s", asked.workflow_id, type(error).__name__)
             raise temporarily_unavailable(
                 "The workflow service cannot be reached right now. Retry with the same key: nothing happens twice."
             ) from error

@@ -5,10 +5,10 @@ which request it was.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from starlette.responses import Response
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
@@ -21,7 +21,7 @@ from api.objects import first_document, is_identifier, one_statement
 from api.rendering import Document, json_answer, operation_answer, ordered
 from workflows.charge_messages import ChargeAnswer
 
-log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 UpdateMethod = UpdateMethodMultiParam[[Any, Any], Any]
 """An update of `ChargeWorkflow`: takes the workflow and one argument."""
@@ -83,7 +83,7 @@ async def run_update(core: Core, workflow_id: str, method: UpdateMethod, argumen
         return UpdateEnd(waiting=True)
     except WorkflowUpdateFailedError as error:
         # The run ended before it took the update: the charge's state tells the rest.
-        log.info("update_not_taken", workflow_id=workflow_id, cause=type(error.cause).__name__)
+        _log.info("%s did not take its update: %s", workflow_id, type(error.cause).__name__)
         return UpdateEnd()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:

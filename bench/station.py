@@ -17,7 +17,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
+
+import uvloop
 
 from bench.closed_loop import Cell, CellRun
 from embedded.processes import die_with_parent, log_tail, stop
@@ -52,7 +54,6 @@ class Station:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
-                text=True,
             )
         try:
             self._ask(targets, GRACE_SECONDS)
@@ -91,12 +92,12 @@ class Station:
     def _ask(self, question: dict[str, Any], patience_seconds: float) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.write(json.dumps(question).encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:
             raise self._failure("ended") from error
         line = _read_line(self._process.stdout, patience_seconds)
-        if not line.endswith("\n"):
+        if not line.endswith(b"\n"):
             raise self._failure("took too long" if self._process.poll() is None else "ended")
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -105,13 +106,13 @@ class Station:
         return StationFailure(f"{self._module} {what}: {log_tail(self._log, characters=2000).strip() or 'no output'}")
 
 
-def _read_line(pipe: TextIO, patience_seconds: float) -> str:
+def _read_line(pipe: IO[bytes], patience_seconds: float) -> bytes:
     """Return one line, or less when the child ended or patience ran out. A child writes each line at once."""
     deadline = time.monotonic() + patience_seconds
     while (left := deadline - time.monotonic()) > 0:
         if select.select([pipe], [], [], left)[0]:
             return pipe.readline()
-    return ""
+    return b""
 
 
 def serve_station(open_station: OpenStation) -> None:
@@ -120,7 +121,8 @@ def serve_station(open_station: OpenStation) -> None:
     `os._exit`: temporalio aborts a share of processes at exit after success (sdk-python #300).
     """
     die_with_parent(signal.SIGKILL)
-    asyncio.run(_serve(open_station))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(open_station))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

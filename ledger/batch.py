@@ -6,7 +6,7 @@ fails alone, in its caller); a batch then only joins what was prepared.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -24,22 +24,28 @@ from domain.ledger import (
     RecordKind,
 )
 from ledger.arrays import boolean_array, bytea_array, instant_array, int4_array, int8_array, text_array
-from ledger.posting_rules import movements_of, openings_of
+from ledger.chart import opening_of
+from ledger.posting_rules import movements_of
 
 Sign = Callable[[bytes], tuple[str, bytes]]
 """Takes a content hash, returns the key's id and the signature."""
 
+_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _PHASES = {Phase.POST: 1, Phase.HOLD: 2, Phase.POST_HOLD: 3, Phase.POST_HOLD_FINAL: 4, Phase.VOID_HOLD: 5}
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A posting encoded as far as it can be alone. The texts are JSON objects without their `{"n":…,`."""
+    """A posting encoded as far as it can be alone. The texts are JSON objects without their `{"n":…,`.
+
+    `ruled`: the movements that follow from facts; their accounts may be opened on first use.
+    """
 
     posting: Posting
     movements: tuple[Movement, ...]
+    ruled: tuple[Movement, ...]
     fingerprints: tuple[bytes, ...]
-    openings: tuple[tuple[str, str], ...]
+    openings: tuple[AccountOpening, ...]
     records: tuple[str, ...]
     events: tuple[tuple[int, str], ...]
     audit: str
@@ -63,14 +69,15 @@ def prepare(posting: Posting, sign: Sign | None) -> Prepared:
     Raises:
         ValueError: something in it can't be stored (NaN, a NUL character, a lone surrogate). Not retryable.
     """
-    movements = _all_movements(posting)
-    openings = _all_openings(posting)
+    ruled = _ruled_movements(posting)
+    movements = posting.movements + ruled
     positions = {record.id: position for position, record in reversed(list(enumerate(posting.records)))}
     return Prepared(
         posting=posting,
         movements=movements,
+        ruled=ruled,
         fingerprints=tuple(_fingerprint(movement) for movement in movements),
-        openings=tuple((opening.code, _opening_text(opening)) for opening in openings),
+        openings=_stated_openings(posting),
         records=tuple(_record_text(record) for record in posting.records),
         events=tuple(
             (
@@ -85,23 +92,18 @@ def prepare(posting: Posting, sign: Sign | None) -> Prepared:
     )
 
 
-def make_batch(prepared: Sequence[Prepared], known_codes: set[str], *, in_turn: bool = False) -> Batch:
-    """Return the call for these postings, decided in this order. `known_codes`: accounts known to be open.
-
-    `in_turn` makes the database decide one by one even where deciding all at once gives the same.
-    """
+def make_batch(prepared: Sequence[Prepared], known_codes: set[str]) -> Batch:
+    """Return the call for these postings, decided in this order. `known_codes`: accounts known to be open."""
     movements = [(n, movement) for n, item in enumerate(prepared, 1) for movement in item.movements]
-    openings = [
-        (n, code, text) for n, item in enumerate(prepared, 1) for code, text in item.openings if code not in known_codes
-    ]
+    openings = [(n, opening) for n, item in enumerate(prepared, 1) for opening in _new_openings(item, known_codes)]
     codes = sorted(
         {code for _, movement in movements for code in (movement.debit_account, movement.credit_account)}
-        | {code for _, code, _ in openings}
+        | {opening.code for _, opening in openings}
     )
     account = {code: position for position, code in enumerate(codes, 1)}
     holds: dict[str, int] = {}
     last = list(accumulate(len(item.movements) for item in prepared))
-    encoded, repeated = _movement_parameters(movements, account, holds)
+    by_movement = _movement_parameters(movements, account, holds)
     parameters = (
         text_array([item.posting.key for item in prepared]),
         text_array([item.posting.merchant_id for item in prepared]),
@@ -110,25 +112,36 @@ def make_batch(prepared: Sequence[Prepared], known_codes: set[str], *, in_turn: 
         int4_array(last),
         text_array(codes),
         text_array(list(holds)),
-        *encoded,
+        *by_movement,
         bytea_array([fingerprint for item in prepared for fingerprint in item.fingerprints]),
-        _rest(prepared, [(n, account[code], text) for n, code, text in openings]),
-        in_turn or repeated or _depend_on_each_other(prepared),
+        _rest(prepared, [(n, account[opening.code], opening) for n, opening in openings]),
     )
     return Batch(prepared=prepared, codes=codes, last=last, parameters=parameters)
 
 
+def _new_openings(item: Prepared, known_codes: set[str]) -> Iterator[AccountOpening]:
+    stated = {opening.code: opening for opening in item.openings}
+    yield from (opening for code, opening in stated.items() if code not in known_codes)
+    for movement in item.ruled:
+        for code in (movement.debit_account, movement.credit_account):
+            if code not in known_codes and code not in stated:
+                posting = item.posting
+                opening = opening_of(code, movement.currency, merchant_id=posting.merchant_id, mode=posting.mode)
+                if opening is not None:
+                    yield opening
+
+
 def _movement_parameters(
     movements: Sequence[tuple[int, Movement]], account: dict[str, int], holds: dict[str, int]
-) -> tuple[tuple[Any, ...], bool]:
-    """Return the arrays by movement (filling `holds`), and whether a movement or hold comes twice."""
+) -> tuple[Any, ...]:
+    """Return the arrays by movement, and fill `holds`: the position of each hold made or acted on."""
     first: dict[str, int] = {}
     hold_of = []
     for position, (_, movement) in enumerate(movements, 1):
         first.setdefault(movement.key, position)
         key = movement.key if movement.phase is Phase.HOLD else movement.hold_key
         hold_of.append(holds.setdefault(key, len(holds) + 1) if key else 0)
-    encoded = (
+    return (
         int4_array([n for n, _ in movements]),
         text_array([movement.key for _, movement in movements]),
         int4_array([first[movement.key] for _, movement in movements]),
@@ -143,23 +156,9 @@ def _movement_parameters(
         instant_array([movement.effective_at for _, movement in movements]),
         boolean_array([movement.past_limits for _, movement in movements]),
     )
-    holding = sum(1 for position in hold_of if position)
-    return encoded, len(first) < len(movements) or len(holds) < holding
 
 
-def _depend_on_each_other(prepared: Sequence[Prepared]) -> bool:
-    """Tell whether one posting's claim or records could change what another of the batch may do."""
-    claims = [
-        (item.posting.merchant_id, item.posting.mode, item.posting.claim.key)
-        for item in prepared
-        if item.posting.claim is not None
-    ]
-    records = [(record.kind, record.id) for item in prepared for record in item.posting.records]
-    creating = any(record.create_only for item in prepared for record in item.posting.records)
-    return len(set(claims)) < len(claims) or (creating and len(set(records)) < len(records))
-
-
-def _rest(prepared: Sequence[Prepared], openings: Sequence[tuple[int, int, str]]) -> Jsonb:
+def _rest(prepared: Sequence[Prepared], openings: Sequence[tuple[int, int, AccountOpening]]) -> Jsonb:
     events: list[str] = []
     records: list[str] = []
     for n, item in enumerate(prepared, 1):
@@ -169,33 +168,26 @@ def _rest(prepared: Sequence[Prepared], openings: Sequence[tuple[int, int, str]]
         "audit": [f'{{"n":{n},{item.audit}' for n, item in enumerate(prepared, 1)],
         "claims": [f'{{"n":{n},{item.claim}' for n, item in enumerate(prepared, 1) if item.claim],
         "guards": [f'{{"n":{n},{item.guard}' for n, item in enumerate(prepared, 1) if item.guard],
-        "openings": [f'{{"n":{n},"account":{position},{text}' for n, position, text in openings],
+        "openings": [f'{{"n":{n},"account":{position},{_opening_text(opening)}' for n, position, opening in openings],
         "records": records,
         "events": events,
     }
     return Jsonb("{" + ",".join(f'"{name}":[{",".join(texts)}]' for name, texts in parts.items() if texts) + "}", str)
 
 
-def _all_movements(posting: Posting) -> tuple[Movement, ...]:
+def _ruled_movements(posting: Posting) -> tuple[Movement, ...]:
     stated = {movement.key for movement in posting.movements}
-    ruled = (
+    return tuple(
         movement
         for fact in posting.facts
         for movement in movements_of(fact, merchant_id=posting.merchant_id, mode=posting.mode)
+        if movement.key not in stated
     )
-    return posting.movements + tuple(movement for movement in ruled if movement.key not in stated)
 
 
-def _all_openings(posting: Posting) -> tuple[AccountOpening, ...]:
-    openings = {opening.code: opening for opening in posting.accounts}
-    for record in posting.records:
-        if record.kind is RecordKind.ACCOUNT:
-            opening = _opening_of_record(record, posting)
-            openings[opening.code] = opening
-    for fact in posting.facts:
-        for opening in openings_of(fact, merchant_id=posting.merchant_id, mode=posting.mode):
-            openings.setdefault(opening.code, opening)
-    return tuple(openings.values())
+def _stated_openings(posting: Posting) -> tuple[AccountOpening, ...]:
+    accounts = [record for record in posting.records if record.kind is RecordKind.ACCOUNT]
+    return posting.accounts + tuple(_opening_of_record(record, posting) for record in accounts)
 
 
 def _opening_of_record(record: Record, posting: Posting) -> AccountOpening:
@@ -285,8 +277,8 @@ def _audit_text(posting: Posting, sign: Sign | None) -> str:
 
 
 def _text(**members: Any) -> str:
-    written = json.dumps(members, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    written.encode()
+    written = _ENCODE(members)
+    written.encode()  # A lone surrogate fails here, in its own caller, not with everybody's batch.
     return written[1:]
 
 

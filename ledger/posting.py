@@ -32,6 +32,9 @@ RETRY_BUDGET_SECONDS = 30.0
 BATCH_SECONDS_MAX = 20.0
 """A batch that takes longer counts as a lost connection: the server is asked anew."""
 
+KNOWN_CODES_MAX = 100_000
+"""Accounts remembered as open; forgetting them costs a look-up each."""
+
 _RETRYABLE = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.DeadlockDetected,
@@ -49,7 +52,7 @@ _LOST = (
 # A utility statement as the first one: the snapshot is taken after the turn has come, so posters of
 # several processes never see stale balances and never fail to serialize against one another.
 _TAKE_TURN = "LOCK TABLE ledger_turn IN SHARE ROW EXCLUSIVE MODE"
-_POST = f"SELECT * FROM post_batch({', '.join(['%s'] * 23)})"
+_POST = f"SELECT * FROM post_batch({', '.join(['%s'] * 22)})"
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +66,12 @@ class _Waiting:
 class Poster:
     """Implements `domain.book.BookWriter`. One event loop; any number of posters, on any machines."""
 
-    def __init__(self, app_url: str, *, sign: Sign | None = None, batch_max: int = 512, in_turn: bool = False) -> None:
-        """Args: `sign` signs content hashes of audit records; `in_turn` makes the database decide one by one."""
+    def __init__(self, app_url: str, *, sign: Sign | None = None, batch_max: int = 512) -> None:
+        """Make one that is not connected yet. `sign` signs the content hashes of audit records."""
         assert batch_max > 0
         self._app_url = app_url
         self._sign = sign
         self._batch_max = batch_max
-        self._in_turn = in_turn
         self._queue: deque[_Waiting] = deque()
         self._by_key: dict[str, _Waiting] = {}
         self._known_codes: set[str] = set()
@@ -175,7 +177,7 @@ class Poster:
         deadline = time.monotonic() + RETRY_BUDGET_SECONDS
         delay_seconds = 0.005
         while True:
-            batch = make_batch(prepared, self._known_codes, in_turn=self._in_turn)
+            batch = make_batch(prepared, self._known_codes)
             try:
                 return await self._commit(batch)
             except _RETRYABLE as error:
@@ -198,7 +200,11 @@ class Poster:
         results = results_of(batch, answer)
         for item, status in zip(batch.prepared, answer.statuses, strict=True):
             if status == POSTED:
-                self._known_codes.update(code for code, _ in item.openings)
+                self._known_codes.update(opening.code for opening in item.openings)
+                self._known_codes.update(movement.debit_account for movement in item.ruled)
+                self._known_codes.update(movement.credit_account for movement in item.ruled)
+        if len(self._known_codes) > KNOWN_CODES_MAX:
+            self._known_codes.clear()
         return results
 
     async def _round_trip(self, connection: AsyncConnection, batch: Batch) -> tuple[Any, ...]:

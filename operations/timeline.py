@@ -44,12 +44,12 @@ async def tell_timeline(history: WorkflowHistory, codec: PayloadCodec) -> list[T
 
 
 def _instant(event: HistoryEvent) -> datetime:
-    """Return when an event happened; a local activity knows better than the task that recorded it."""
+    """Return when an event happened; of a local activity, when it was asked for, not when it was recorded."""
     marker = event.marker_recorded_event_attributes
     if marker.marker_name == LOCAL_ACTIVITY_MARKER:
-        completed = json.loads(marker.details["data"].payloads[0].data).get("complete_time")
-        if completed:
-            return datetime.fromtimestamp(completed["seconds"] + completed.get("nanos", 0) / 1e9, tz=UTC)
+        asked = json.loads(marker.details["data"].payloads[0].data).get("original_schedule_time")
+        if asked:
+            return datetime.fromtimestamp(asked["seconds"] + asked.get("nanos", 0) / 1e9, tz=UTC)
     return event.event_time.ToDatetime(tzinfo=UTC)
 
 

@@ -47,7 +47,12 @@ async def test_kinds_of_keys_stay_in_their_rooms(world: World, shop: Shop) -> No
     admin = await world.admin()
     body = {"amount": 1, "currency": "EUR", "source": "tok_visa_4291"}
     assert_problem(await admin.post("/charges", body), 403, "merchant_key_required")
-    for method, path in (("POST", "/merchants"), ("POST", "/api_keys"), ("GET", "/api_keys"), ("DELETE", "/api_keys/k")):
+    for method, path in (
+        ("POST", "/merchants"),
+        ("POST", "/api_keys"),
+        ("GET", "/api_keys"),
+        ("DELETE", "/api_keys/k"),
+    ):
         assert_problem(await shop.send(method, path, json={}), 403, "admin_key_required")
 
 

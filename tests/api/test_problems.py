@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 
+from api.services import QuoteRequest
 from tests.api.conftest import World, client_of, engine_of
 from tests.api.problems import assert_problem
 
@@ -24,7 +25,7 @@ async def test_every_answer_has_its_own_request_id(world: World) -> None:
 
 
 async def test_an_unforeseen_error_is_a_plain_500(world: World) -> None:
-    async def broken(_: Any) -> Any:
+    async def broken(request: QuoteRequest) -> Any:
         raise RuntimeError(SECRET)
 
     async with client_of(replace(world.services, quote=broken)) as http:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("activities", "api", "audit", "bench", "commands", "domain", "embedded", "events", "ledger", "rails")
 PACKAGES += ("operations", "reconciliation", "risk", "vault", "workflows")
@@ -15,7 +17,7 @@ FILE_LINES_MAX = 400
 FORBIDDEN_NAMES = frozenset(
     {"util", "utils", "helper", "helpers", "common", "manager", "handler", "data", "info", "kit", "tx"}
 )
-FORBIDDEN_WORDS = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
+FORBIDDEN_WORDS = re.compile(r"#.*\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
 ROOT_MODULES = frozenset({"settings", "worker", "cli"})
 SETTINGS_READERS = ("api/app.py", "api/serve.py", "worker.py", "commands/", "embedded/")
 """Composition roots: everyone else is given what they need as arguments."""
@@ -135,3 +137,8 @@ def test_the_command_line_starts_fast() -> None:
         [sys.executable, "-c", f"import sys, cli; print({heavy})"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "set()"
+
+
+def test_every_command_has_its_file() -> None:
+    """`ledgerline --help` promises nothing that is not there."""
+    assert [name for name in cli.COMMANDS if not (ROOT / "commands" / f"{name}.py").exists()] == []

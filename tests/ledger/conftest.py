@@ -11,17 +11,8 @@ from tests.conftest import TestDatabase
 
 @pytest.fixture
 async def poster(database: TestDatabase) -> AsyncIterator[Poster]:
-    """A poster that decides all at once where it can."""
+    """A poster."""
     made = Poster(database.app_url)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture(params=["at once", "in turn"])
-async def either_poster(database: TestDatabase, request: pytest.FixtureRequest) -> AsyncIterator[Poster]:
-    """A poster of either way of deciding: both must answer the same."""
-    made = Poster(database.app_url, in_turn=request.param == "in turn")
     await made.start()
     yield made
     await made.stop()

@@ -26,67 +26,67 @@ async def fetch(reader: psycopg.AsyncConnection, query: str, *parameters: object
     return await cursor.fetchall()
 
 
-async def test_a_key_belongs_to_one_object_for_ever(either_poster: Poster, world: World) -> None:
+async def test_a_key_belongs_to_one_object_for_ever(poster: Poster, world: World) -> None:
     """The same object may claim it again; another is told whose it is, later or in the same batch."""
     mine, other, key = new_identifier("ch"), new_identifier("ch"), new_identifier("k")
     first, second = await asyncio.gather(
-        either_poster.post(world.posting(claim=world.claim(key, mine))),
-        either_poster.post(world.posting(claim=world.claim(key, other))),
+        poster.post(world.posting(claim=world.claim(key, mine))),
+        poster.post(world.posting(claim=world.claim(key, other))),
     )
     assert first.refusal is None and second.refusal is not None
-    third = await either_poster.post(world.posting(claim=world.claim(key, other)))
-    assert (await either_poster.post(world.posting(claim=world.claim(key, mine)))).refusal is None
+    third = await poster.post(world.posting(claim=world.claim(key, other)))
+    assert (await poster.post(world.posting(claim=world.claim(key, mine)))).refusal is None
     for result in (second, third):
         assert result.refusal is not None
         assert (result.refusal.code, result.refusal.object_id) == (RefusalCode.IDEMPOTENCY_KEY_TAKEN, mine)
-    assert (await either_poster.post(World().posting(claim=world.claim(key, other)))).refusal is None
+    assert (await poster.post(World().posting(claim=world.claim(key, other)))).refusal is None
 
 
-async def test_a_refused_claim_leaves_the_key_free(either_poster: Poster, world: World) -> None:
+async def test_a_refused_claim_leaves_the_key_free(poster: Poster, world: World) -> None:
     """A key claimed by a posting that is refused can be claimed by the next of the batch."""
     key, mine, other = new_identifier("k"), new_identifier("tr"), new_identifier("tr")
     refused, accepted = await asyncio.gather(
-        either_poster.post(world.posting(world.movement("nobody", "none", 1), claim=world.claim(key, other))),
-        either_poster.post(world.posting(claim=world.claim(key, mine))),
+        poster.post(world.posting(world.movement("nobody", "none", 1), claim=world.claim(key, other))),
+        poster.post(world.posting(claim=world.claim(key, mine))),
     )
     assert refused.refusal is not None and accepted.refusal is None
 
 
 async def test_newer_versions_replace_older_never_the_reverse(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
+    poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """Whatever the order and batching, the highest version stays; older ones are answered with it."""
     charge_id = new_identifier("ch")
     versions = [world.charge(charge_id, version, captured=version) for version in (1, 3, 2)]
-    await asyncio.gather(*(either_poster.post(world.posting(records=(record,))) for record in versions))
-    stale = await either_poster.post(world.posting(records=(world.charge(charge_id, 2, captured=99),)))
+    await asyncio.gather(*(poster.post(world.posting(records=(record,))) for record in versions))
+    stale = await poster.post(world.posting(records=(world.charge(charge_id, 2, captured=99),)))
     assert stale.refusal is None and stale.documents[charge_id]["amount_captured"] == 3
     rows = await fetch(reader, "SELECT version, amount_captured, status FROM charges WHERE id = %s", charge_id)
     assert rows == [(3, 3, "settled")]
 
 
-async def test_create_only_refuses_an_id_in_use(either_poster: Poster, world: World) -> None:
+async def test_create_only_refuses_an_id_in_use(poster: Poster, world: World) -> None:
     """Stored before, or made by an earlier posting of the batch."""
     charge = dataclasses.replace(world.charge(new_identifier("ch")), create_only=True)
     first, second = await asyncio.gather(
-        either_poster.post(world.posting(records=(charge,))), either_poster.post(world.posting(records=(charge,)))
+        poster.post(world.posting(records=(charge,))), poster.post(world.posting(records=(charge,)))
     )
-    third = await either_poster.post(world.posting(records=(charge,)))
+    third = await poster.post(world.posting(records=(charge,)))
     assert first.refusal is None
     for result in (second, third):
         assert result.refusal is not None
         assert (result.refusal.code, result.refusal.object_id) == (RefusalCode.ALREADY_EXISTS, charge.id)
 
 
-async def test_accounts_are_opened_once(either_poster: Poster, world: World) -> None:
+async def test_accounts_are_opened_once(poster: Poster, world: World) -> None:
     """An account's record opens it, with limits; the same id again is refused; it can be used at once."""
     document = {"code": world.code("acct_x"), "currency": "EUR", "kind": "customer", "name": "X", "min_balance": 0}
     record = Record(kind=RecordKind.ACCOUNT, id=document["code"], version=1, document=document, create_only=True)
     opened, refused, overdrawn, credited = await asyncio.gather(
-        either_poster.post(world.posting(records=(record,), events=(world.event(record, "account.created"),))),
-        either_poster.post(world.posting(records=(record,))),
-        either_poster.post(world.posting(world.movement("acct_x", "y", 1), accounts=(world.opening("y"),))),
-        either_poster.post(world.posting(world.movement("y", "acct_x", 1), accounts=(world.opening("y"),))),
+        poster.post(world.posting(records=(record,), events=(world.event(record, "account.created"),))),
+        poster.post(world.posting(records=(record,))),
+        poster.post(world.posting(world.movement("acct_x", "y", 1), accounts=(world.opening("y"),))),
+        poster.post(world.posting(world.movement("y", "acct_x", 1), accounts=(world.opening("y"),))),
     )
     assert opened.refusal is None and opened.documents == {record.id: document}
     assert refused.refusal is not None and refused.refusal.code is RefusalCode.ALREADY_EXISTS
@@ -95,13 +95,13 @@ async def test_accounts_are_opened_once(either_poster: Poster, world: World) -> 
 
 
 async def test_policies_are_replaced_by_newer_ones(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
+    poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """One row a merchant, mode and kind."""
     policy_id = f"{world.merchant_id}/test/risk"
     for version in (1, 2):
         record = Record(kind=RecordKind.POLICY, id=policy_id, version=version, document={"block_at": version})
-        assert (await either_poster.post(world.posting(records=(record,)))).refusal is None
+        assert (await poster.post(world.posting(records=(record,)))).refusal is None
     rows = await fetch(reader, "SELECT kind, version, document FROM policies WHERE merchant_id = %s", world.merchant_id)
     assert rows == [("risk", 2, {"block_at": 2})]
 
@@ -115,39 +115,39 @@ def refunding(world: World, charge_id: str, amount: int, refund_id: str | None =
     )
 
 
-async def test_refunds_never_exceed_what_was_captured(either_poster: Poster, world: World) -> None:
+async def test_refunds_never_exceed_what_was_captured(poster: Poster, world: World) -> None:
     """Of 1000 captured: 600, then 500 is refused with 400 remaining, also within one batch; a failed one gives back."""
     charge_id, failing = new_identifier("ch"), new_identifier("re")
-    await either_poster.post(world.posting(records=(world.charge(charge_id),)))
+    await poster.post(world.posting(records=(world.charge(charge_id),)))
     first, second, third = await asyncio.gather(
-        either_poster.post(refunding(world, charge_id, 600, failing)),
-        either_poster.post(refunding(world, charge_id, 500)),
-        either_poster.post(refunding(world, charge_id, 400)),
+        poster.post(refunding(world, charge_id, 600, failing)),
+        poster.post(refunding(world, charge_id, 500)),
+        poster.post(refunding(world, charge_id, 400)),
     )
     assert first.refusal is None and third.refusal is None and second.refusal is not None
     assert second.refusal.code is RefusalCode.EXCEEDS_REFUNDABLE_AMOUNT and second.refusal.remaining_minor == 400
-    full = await either_poster.post(refunding(world, charge_id, 1))
+    full = await poster.post(refunding(world, charge_id, 1))
     assert full.refusal is not None and full.refusal.remaining_minor == 0
     failed = world.refund(failing, charge_id, 600, version=2, status="failed")
     _, again = await asyncio.gather(
-        either_poster.post(world.posting(records=(failed,))), either_poster.post(refunding(world, charge_id, 600))
+        poster.post(world.posting(records=(failed,))), poster.post(refunding(world, charge_id, 600))
     )
     assert again.refusal is None
 
 
-async def test_disputes_take_room_from_refunds(either_poster: Poster, world: World) -> None:
+async def test_disputes_take_room_from_refunds(poster: Poster, world: World) -> None:
     """An open dispute of 700 leaves 300 of 1000; a won one gives it back."""
     charge_id, dispute_id = new_identifier("ch"), new_identifier("dp")
     document = {"charge": charge_id, "amount": 700, "status": "needs_response"}
     dispute = Record(kind=RecordKind.DISPUTE, id=dispute_id, version=1, document=document)
-    await either_poster.post(world.posting(records=(world.charge(charge_id),)))
+    await poster.post(world.posting(records=(world.charge(charge_id),)))
     _, refused = await asyncio.gather(
-        either_poster.post(world.posting(records=(dispute,))), either_poster.post(refunding(world, charge_id, 301))
+        poster.post(world.posting(records=(dispute,))), poster.post(refunding(world, charge_id, 301))
     )
     assert refused.refusal is not None and refused.refusal.remaining_minor == 300
     won = dataclasses.replace(dispute, version=2, document=document | {"status": "won"})
-    await either_poster.post(world.posting(records=(won,)))
-    assert (await either_poster.post(refunding(world, charge_id, 1000))).refusal is None
+    await poster.post(world.posting(records=(won,)))
+    assert (await poster.post(refunding(world, charge_id, 1000))).refusal is None
 
 
 async def test_events_are_gapless_in_commit_order_and_never_twice(

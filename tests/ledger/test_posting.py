@@ -61,13 +61,13 @@ async def test_a_captured_charge_is_two_movements_of_one_ledger_transaction(
 
 
 async def test_posting_again_returns_the_first_result(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
+    poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """Later, at once, and within one batch: one ledger transaction, the same entries."""
     posting = world.move("a", "b", 40)
-    first, second = await asyncio.gather(either_poster.post(posting), either_poster.post(posting))
+    first, second = await asyncio.gather(poster.post(posting), poster.post(posting))
     before = await whole_state(reader)
-    third = await either_poster.post(posting)
+    third = await poster.post(posting)
     assert await whole_state(reader) == before
     assert not first.duplicate and second.duplicate and third.duplicate
     assert first.entries == second.entries == third.entries
@@ -76,14 +76,14 @@ async def test_posting_again_returns_the_first_result(
 
 
 async def test_later_postings_of_a_batch_see_earlier_ones(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
+    poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """Two debits of 60 on a balance of 100: the first posts; what comes back makes a third possible."""
     first, second, back, third = await asyncio.gather(
-        either_poster.post(world.move("a", "b", 60)),
-        either_poster.post(world.move("a", "b", 60)),
-        either_poster.post(world.move("bank", "a", 20)),
-        either_poster.post(world.move("a", "b", 60)),
+        poster.post(world.move("a", "b", 60)),
+        poster.post(world.move("a", "b", 60)),
+        poster.post(world.move("bank", "a", 20)),
+        poster.post(world.move("a", "b", 60)),
     )
     assert first.refusal is None and back.refusal is None and third.refusal is None
     assert second.refusal is not None and second.refusal.code is RefusalCode.EXCEEDS_AVAILABLE_BALANCE
@@ -92,10 +92,10 @@ async def test_later_postings_of_a_batch_see_earlier_ones(
 
 
 async def test_hot_account_never_goes_below_its_limit(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
+    poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """300 at once on one account with money for 100: exactly 100 post, and every entry adds up."""
-    results = await asyncio.gather(*(either_poster.post(world.move("a", "b", 1)) for _ in range(300)))
+    results = await asyncio.gather(*(poster.post(world.move("a", "b", 1)) for _ in range(300)))
     assert sum(result.refusal is None for result in results) == 100
     assert await posted(reader, world.code("a")) == (0, 0, 0)
     assert [r.entries[0].balance_minor for r in results if r.refusal is None] == list(range(99, -1, -1))
@@ -132,7 +132,7 @@ def guard(charge_id: str, refund_id: str, amount: int) -> RefundGuard:
 
 @pytest.mark.parametrize("name", REFUSALS)
 async def test_a_refused_posting_changes_nothing(
-    name: str, either_poster: Poster, world: World, reader: psycopg.AsyncConnection
+    name: str, poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """Not a balance, a hold, an account, a key, an object, an event or an audit record; neighbours post."""
     code, case = REFUSALS[name]
@@ -142,61 +142,57 @@ async def test_a_refused_posting_changes_nothing(
         refused, records=(charge,), events=(world.event(charge),), claim=world.claim(new_identifier("k"), charge.id)
     )
     before = await whole_state(reader)
-    result = await either_poster.post(refused)
+    result = await poster.post(refused)
     assert result.refusal is not None and result.refusal.code is code, result
     assert await whole_state(reader) == before
     left, again, right = await asyncio.gather(
-        either_poster.post(world.move("bank", "a", 1)),
-        either_poster.post(refused),
-        either_poster.post(world.move("bank", "a", 1)),
+        poster.post(world.move("bank", "a", 1)),
+        poster.post(refused),
+        poster.post(world.move("bank", "a", 1)),
     )
     assert left.refusal is None and right.refusal is None and again.refusal is not None
     assert await posted(reader, world.code("a")) == (102, 0, 0)
 
 
-async def test_closed_and_frozen_accounts_refuse(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
-) -> None:
+async def test_closed_and_frozen_accounts_refuse(poster: Poster, world: World, reader: psycopg.AsyncConnection) -> None:
     """Both ways; only releasing a hold, and what posts past limits on a frozen one, pass."""
     hold = world.movement("a", "b", 10, phase=HOLD)
-    await either_poster.post(world.posting(hold))
+    await poster.post(world.posting(hold))
     await reader.execute("UPDATE accounts SET status = 'frozen' WHERE code = %s", (world.code("a"),))
     for movement in (world.movement("a", "b", 1), world.movement("bank", "a", 1)):
-        result = await either_poster.post(world.posting(movement))
+        result = await poster.post(world.posting(movement))
         assert result.refusal is not None and result.refusal.code is RefusalCode.ACCOUNT_CLOSED
         assert result.refusal.account == "a"
-    assert (await either_poster.post(world.move("a", "b", 1, past_limits=True))).refusal is None
-    assert (await either_poster.post(world.move("a", "b", 10, phase=VOID, hold_key=hold.key))).refusal is None
+    assert (await poster.post(world.move("a", "b", 1, past_limits=True))).refusal is None
+    assert (await poster.post(world.move("a", "b", 10, phase=VOID, hold_key=hold.key))).refusal is None
     assert await posted(reader, world.code("a")) == (99, 0, 0)
 
 
-async def test_past_limits_goes_below_the_minimum(either_poster: Poster, world: World) -> None:
+async def test_past_limits_goes_below_the_minimum(poster: Poster, world: World) -> None:
     """Chargebacks always post; incoming money is still welcome, outgoing is not."""
-    result = await either_poster.post(world.move("a", "bank", 500, past_limits=True))
+    result = await poster.post(world.move("a", "bank", 500, past_limits=True))
     assert result.refusal is None and result.entries[0].balance_minor == -400
-    assert (await either_poster.post(world.move("bank", "a", 100))).refusal is None
-    assert (await either_poster.post(world.move("a", "bank", 1))).refusal is not None
+    assert (await poster.post(world.move("bank", "a", 100))).refusal is None
+    assert (await poster.post(world.move("a", "bank", 1))).refusal is not None
 
 
-async def test_a_movement_key_is_used_once(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
-) -> None:
+async def test_a_movement_key_is_used_once(poster: Poster, world: World, reader: psycopg.AsyncConnection) -> None:
     """The same movement under another posting moves nothing again; with other facts it is refused."""
     movement = world.movement("a", "b", 10)
-    await either_poster.post(world.posting(movement))
-    again = await either_poster.post(world.posting(movement))
+    await poster.post(world.posting(movement))
+    again = await poster.post(world.posting(movement))
     assert again.refusal is None and again.entries == ()
     for changed, code in (
         (dataclasses.replace(movement, amount_minor=11), RefusalCode.EXISTS_WITH_DIFFERENT_AMOUNT),
         (dataclasses.replace(movement, credit_account=world.code("bank")), RefusalCode.EXISTS_WITH_DIFFERENT_FACTS),
     ):
-        result = await either_poster.post(world.posting(changed))
+        result = await poster.post(world.posting(changed))
         assert result.refusal is not None and result.refusal.code is code
     twin = world.movement("a", "b", 5)
     one, two, other = await asyncio.gather(
-        either_poster.post(world.posting(twin)),
-        either_poster.post(world.posting(twin)),
-        either_poster.post(world.posting(dataclasses.replace(twin, amount_minor=6))),
+        poster.post(world.posting(twin)),
+        poster.post(world.posting(twin)),
+        poster.post(world.posting(dataclasses.replace(twin, amount_minor=6))),
     )
     assert one.refusal is None and two.refusal is None and len(one.entries) == 2 and two.entries == ()
     assert other.refusal is not None and other.refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_AMOUNT
@@ -204,30 +200,30 @@ async def test_a_movement_key_is_used_once(
 
 
 async def test_holds_reserve_post_in_parts_and_release(
-    either_poster: Poster, world: World, reader: psycopg.AsyncConnection
+    poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """A hold of 80: 30 posted, 40 posted as the last part, 10 released; a second hold voided."""
     hold = world.movement("a", "b", 80, phase=HOLD)
-    assert (await either_poster.post(world.posting(hold))).refusal is None
+    assert (await poster.post(world.posting(hold))).refusal is None
     assert await posted(reader, world.code("a")) == (100, 80, 0)
     assert await posted(reader, world.code("b")) == (0, 0, 80)
-    too_much = await either_poster.post(world.move("a", "b", 21))
+    too_much = await poster.post(world.move("a", "b", 21))
     assert too_much.refusal is not None and too_much.refusal.code is RefusalCode.EXCEEDS_AVAILABLE_BALANCE
-    await either_poster.post(world.move("a", "b", 30, phase=POST_HOLD, hold_key=hold.key))
+    await poster.post(world.move("a", "b", 30, phase=POST_HOLD, hold_key=hold.key))
     assert await posted(reader, world.code("a")) == (70, 50, 0)
-    above = await either_poster.post(world.move("a", "b", 51, phase=FINAL, hold_key=hold.key))
+    above = await poster.post(world.move("a", "b", 51, phase=FINAL, hold_key=hold.key))
     assert above.refusal is not None and above.refusal.code is RefusalCode.EXCEEDS_HOLD
     assert above.refusal.remaining_minor == 50
-    await either_poster.post(world.move("a", "b", 40, phase=FINAL, hold_key=hold.key))
+    await poster.post(world.move("a", "b", 40, phase=FINAL, hold_key=hold.key))
     assert await posted(reader, world.code("a")) == (30, 0, 0)
-    late = await either_poster.post(world.move("a", "b", 1, phase=POST_HOLD, hold_key=hold.key))
+    late = await poster.post(world.move("a", "b", 1, phase=POST_HOLD, hold_key=hold.key))
     assert late.refusal is not None and late.refusal.code is RefusalCode.HOLD_NOT_FOUND
     other = world.movement("a", "b", 30, phase=HOLD)
     void = world.movement("a", "b", 30, phase=VOID, hold_key=other.key)
     both = await asyncio.gather(
-        either_poster.post(world.posting(other)),
-        either_poster.post(world.posting(void)),
-        either_poster.post(world.move("a", "b", 30)),
+        poster.post(world.posting(other)),
+        poster.post(world.posting(void)),
+        poster.post(world.move("a", "b", 30)),
     )
     assert [result.refusal for result in both] == [None, None, None]
     assert await posted(reader, world.code("a")) == (0, 0, 0)
@@ -235,14 +231,14 @@ async def test_holds_reserve_post_in_parts_and_release(
     assert (await check_books(reader)).ok
 
 
-async def test_posting_a_hold_cannot_fail_its_limits(either_poster: Poster, world: World) -> None:
+async def test_posting_a_hold_cannot_fail_its_limits(poster: Poster, world: World) -> None:
     """Room for the credit is kept from the moment of the hold."""
     hold = world.movement("bank", "b", 900, phase=HOLD)
-    await either_poster.post(world.posting(hold))
-    crowded = await either_poster.post(world.move("bank", "b", 101))
+    await poster.post(world.posting(hold))
+    crowded = await poster.post(world.move("bank", "b", 101))
     assert crowded.refusal is not None and crowded.refusal.code is RefusalCode.EXCEEDS_MAXIMUM_BALANCE
-    assert (await either_poster.post(world.move("bank", "b", 100))).refusal is None
-    assert (await either_poster.post(world.move("bank", "b", 900, phase=FINAL, hold_key=hold.key))).refusal is None
+    assert (await poster.post(world.move("bank", "b", 100))).refusal is None
+    assert (await poster.post(world.move("bank", "b", 900, phase=FINAL, hold_key=hold.key))).refusal is None
 
 
 async def test_transfer_document_holds_its_entries(poster: Poster, reader: psycopg.AsyncConnection) -> None:

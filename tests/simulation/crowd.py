@@ -97,9 +97,13 @@ class Client:
             NoAnswer: nothing final within the budget.
         """
         headers = {"Idempotency-Key": key}
-        answer = await self._insist(lambda: self._http.post(self._url(path), json=body, headers=headers), f"{path} {key}")
+        answer = await self._insist(
+            lambda: self._http.post(self._url(path), json=body, headers=headers), f"{path} {key}"
+        )
         content: Document = answer.json()
-        document = content if "object" in content else next((content[name] for name in OBJECTS if name in content), None)
+        document = (
+            content if "object" in content else next((content[name] for name in OBJECTS if name in content), None)
+        )
         told = Answer(
             key=key, path=path, body=body, status=answer.status_code, code=content.get("code"), document=document
         )

@@ -9,14 +9,14 @@ RETURNS SETOF record LANGUAGE sql STABLE ROWS 1 AS $$
         AND p.mode = split_part(p_id, '/', 2) AND p.kind = split_part(p_id, '/', 3)
 $$;
 
--- What a charge's refunds are measured against: {{"captured": n, "used": {{refund or dispute: amount}}}}.
+-- What a charge's refunds are measured against (captured is null while there is no such charge):
+-- {{"captured": n, "used": {{refund or dispute: amount}}}}.
 CREATE FUNCTION refund_room(p_charge text) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_object('captured', c.amount_captured, 'used',
-        coalesce((SELECT jsonb_object_agg(r.id, r.amount_minor) FROM refunds r
-            WHERE r.charge_id = c.id AND r.status IN ('processing', 'pending', 'succeeded', 'unknown')), '{{}}')
+    SELECT jsonb_build_object('captured', (SELECT c.amount_captured FROM charges c WHERE c.id = p_charge), 'used',
+        coalesce((SELECT jsonb_object_agg(r.id, r.amount_minor) FROM refunds r WHERE r.charge_id = p_charge
+            AND r.status IN ('processing', 'pending', 'succeeded', 'unknown')), '{{}}')
         || coalesce((SELECT jsonb_object_agg(d.id, d.amount_minor) FROM disputes d
-            WHERE d.charge_id = c.id AND d.status <> 'won'), '{{}}'))
-    FROM charges c WHERE c.id = p_charge
+            WHERE d.charge_id = p_charge AND d.status <> 'won'), '{{}}'))
 $$;
 
 -- Refund rooms (charge -> room) after a record of the same batch was accepted.
@@ -50,19 +50,20 @@ $$;
 
 -- Decide the postings one after the other; each sees what the accepted ones before it leave behind.
 -- o_status: 0 refused, 1 accepted, 2 posted earlier. Movements: o_take to record, o_move the money moved,
--- o_pend the change of what is pending. Accounts opened by the batch have negative ids here.
+-- o_pend the change of what is pending. Legs (2j - 1: debit of movement j, 2j: credit): the account's balance,
+-- pending debits and credits and entry count right after. Accounts opened by the batch have negative ids here.
 CREATE FUNCTION decide_in_turn(
     p_known bigint[], p_last integer[], c_posting integer[], c_claimed text[], c_object text[], c_holder text[],
     g_posting integer[], g_charge text[], g_refund text[], g_amount bigint[],
     op_posting integer[], op_account integer[], op_currency text[], op_min bigint[], op_max bigint[],
     r_posting integer[], r_kind text[], r_id text[], r_version integer[], r_create boolean[], r_document jsonb[],
     a_code text[], a_id bigint[], a_currency text[], a_status text[], a_balance bigint[], a_debits bigint[],
-    a_credits bigint[], a_min bigint[], a_max bigint[], h_debit bigint[], h_credit bigint[], h_currency text[],
+    a_credits bigint[], a_min bigint[], a_max bigint[], a_version bigint[], h_debit bigint[], h_credit bigint[], h_currency text[],
     h_remaining bigint[], h_open boolean[], m_key text[], m_first integer[], m_debit integer[], m_credit integer[],
     m_amount bigint[], m_currency text[], m_phase integer[], m_hold integer[], m_past boolean[],
     m_fingerprint bytea[], e_amount bigint[], e_fingerprint bytea[],
     OUT o_status integer[], OUT o_refusals jsonb, OUT o_take boolean[], OUT o_move bigint[], OUT o_pend bigint[],
-    OUT o_remaining bigint[], OUT o_open boolean[]
+    OUT o_remaining bigint[], OUT o_balance bigint[], OUT o_debits bigint[], OUT o_credits bigint[], OUT o_version bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_holders jsonb := '{{}}';
@@ -79,23 +80,22 @@ DECLARE
     c integer;
     h integer;
     v_opened integer[];
-    was_id bigint[];
-    was_balance bigint[];
-    was_debits bigint[];
-    was_credits bigint[];
-    was_remaining bigint[];
-    was_open boolean[];
 BEGIN
     o_refusals := '{{}}';
     o_status := array_fill(0, ARRAY[cardinality(p_last)]);
     o_take := array_fill(false, ARRAY[cardinality(m_key)]);
     o_move := array_fill(0::bigint, ARRAY[cardinality(m_key)]);
     o_pend := o_move;
+    o_balance := array_fill(0::bigint, ARRAY[2 * cardinality(m_key)]);
+    o_debits := o_balance;
+    o_credits := o_balance;
+    o_version := o_balance;
     SELECT coalesce(jsonb_object_agg(x.claimed, x.holder) FILTER (WHERE x.holder IS NOT NULL), '{{}}') INTO v_holders
     FROM unnest(c_claimed, c_holder) AS x (claimed, holder);
     IF true = ANY (r_create) OR cardinality(g_posting) > 0 THEN
         SELECT coalesce(jsonb_object_agg(r.kind || ':' || r.id, s.version), '{{}}') INTO v_versions
-        FROM unnest(r_kind, r_id) AS r (kind, id), LATERAL stored_record(r.kind, r.id) s;
+        FROM unnest(r_kind, r_id, r_create) AS r (kind, id, creating), LATERAL stored_record(r.kind, r.id) s
+        WHERE r.creating OR cardinality(g_posting) > 0;
         SELECT coalesce(jsonb_object_agg(g, refund_room(g)), '{{}}') INTO v_rooms
         FROM (SELECT DISTINCT g FROM unnest(g_charge) g) AS charges (g) WHERE g IS NOT NULL;
     END IF;
@@ -108,12 +108,6 @@ BEGIN
             CONTINUE;
         END IF;
         v_opened := '{{}}';
-        was_id := a_id;
-        was_balance := a_balance;
-        was_debits := a_debits;
-        was_credits := a_credits;
-        was_remaining := h_remaining;
-        was_open := h_open;
 
         WHILE c_posting[v_claim] < i LOOP
             v_claim := v_claim + 1;
@@ -148,6 +142,7 @@ BEGIN
                 a_balance[d] := 0;
                 a_debits[d] := 0;
                 a_credits[d] := 0;
+                a_version[d] := 0;
                 a_min[d] := op_min[v_opening];
                 a_max[d] := op_max[v_opening];
                 v_opened := v_opened || d;
@@ -184,6 +179,18 @@ BEGIN
             a_balance[c] := a_balance[c] + o_move[j];
             a_debits[d] := a_debits[d] + o_pend[j];
             a_credits[c] := a_credits[c] + o_pend[j];
+            IF o_move[j] > 0 THEN
+                a_version[d] := a_version[d] + 1;
+                a_version[c] := a_version[c] + 1;
+            END IF;
+            o_balance[2 * j - 1] := a_balance[d];
+            o_debits[2 * j - 1] := a_debits[d];
+            o_credits[2 * j - 1] := a_credits[d];
+            o_version[2 * j - 1] := a_version[d];
+            o_balance[2 * j] := a_balance[c];
+            o_debits[2 * j] := a_debits[c];
+            o_credits[2 * j] := a_credits[c];
+            o_version[2 * j] := a_version[c];
             e_amount[k] := m_amount[j];
             e_fingerprint[k] := m_fingerprint[j];
             IF m_phase[j] = 2 THEN
@@ -200,19 +207,30 @@ BEGIN
 
         IF v_refusal IS NOT NULL THEN
             o_refusals := o_refusals || jsonb_build_object(i::text, v_refusal);
-            a_id := was_id;
-            a_balance := was_balance;
-            a_debits := was_debits;
-            a_credits := was_credits;
-            h_remaining := was_remaining;
-            h_open := was_open;
-            FOR j IN v_from..p_last[i] LOOP
-                IF o_take[j] THEN
-                    o_take[j] := false;
-                    o_move[j] := 0;
-                    o_pend[j] := 0;
-                    e_amount[m_first[j]] := NULL;
+            FOR j IN REVERSE p_last[i]..v_from LOOP
+                CONTINUE WHEN NOT o_take[j];
+                d := m_debit[j];
+                c := m_credit[j];
+                h := m_hold[j];
+                a_balance[d] := a_balance[d] + o_move[j];
+                a_balance[c] := a_balance[c] - o_move[j];
+                a_debits[d] := a_debits[d] - o_pend[j];
+                a_credits[c] := a_credits[c] - o_pend[j];
+                IF o_move[j] > 0 THEN
+                    a_version[d] := a_version[d] - 1;
+                    a_version[c] := a_version[c] - 1;
                 END IF;
+                IF h > 0 THEN
+                    h_remaining[h] := h_remaining[h] - o_pend[j];
+                    h_open[h] := h_remaining[h] > 0;
+                END IF;
+                e_amount[m_first[j]] := NULL;
+                o_take[j] := false;
+                o_move[j] := 0;
+                o_pend[j] := 0;
+            END LOOP;
+            FOREACH d IN ARRAY v_opened LOOP
+                a_id[d] := NULL;
             END LOOP;
             CONTINUE;
         END IF;
@@ -235,7 +253,6 @@ BEGIN
         END LOOP;
     END LOOP;
     o_remaining := h_remaining;
-    o_open := h_open;
 END
 $$;
 

@@ -1,50 +1,17 @@
 -- Posting a batch: decide, then write everything accepted with one statement per table.
 
--- Running balances of every leg (2j - 1: debit of movement j, 2j: credit) if all given moves are made, and
--- whether a limit would be broken on the way.
-CREATE FUNCTION run_balances(
-    a_balance bigint[], a_debits bigint[], a_credits bigint[], a_min bigint[], a_max bigint[], a_version bigint[],
-    m_debit integer[], m_credit integer[], m_phase integer[], m_past boolean[], m_move bigint[], m_pend bigint[],
-    OUT l_balance bigint[], OUT l_debits bigint[], OUT l_credits bigint[], OUT l_version bigint[],
-    OUT o_breaks_limit boolean
-) LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT array_agg(r.balance ORDER BY r.leg), array_agg(r.debits ORDER BY r.leg),
-        array_agg(r.credits ORDER BY r.leg), array_agg(r.version ORDER BY r.leg),
-        coalesce(bool_or(r.checked AND CASE r.side
-            WHEN 0 THEN r.balance - r.debits < a_min[r.pos] ELSE r.balance + r.credits > a_max[r.pos] END), false)
-    INTO l_balance, l_debits, l_credits, l_version, o_breaks_limit
-    FROM (
-        SELECT x.leg, x.side, x.pos, x.checked,
-            (a_balance[x.pos] + sum(x.move) OVER w)::bigint AS balance,
-            (a_debits[x.pos] + sum(x.pend * (1 - x.side)) OVER w)::bigint AS debits,
-            (a_credits[x.pos] + sum(x.pend * x.side) OVER w)::bigint AS credits,
-            a_version[x.pos] + count(nullif(x.move, 0)) OVER w AS version
-        FROM (
-            SELECT 2 * j - 1 AS leg, 0 AS side, m_debit[j] AS pos, -m_move[j] AS move, m_pend[j] AS pend,
-                m_phase[j] <= 2 AND NOT m_past[j] AS checked
-            FROM generate_series(1, cardinality(m_debit)) j
-            UNION ALL
-            SELECT 2 * j, 1, m_credit[j], m_move[j], m_pend[j], m_phase[j] <= 2 AND NOT m_past[j]
-            FROM generate_series(1, cardinality(m_debit)) j
-        ) x
-        WINDOW w AS (PARTITION BY x.pos ORDER BY x.leg ROWS UNBOUNDED PRECEDING)
-    ) r;
-END
-$$;
-
 -- Post a batch of postings, in order, each wholly or not at all. Called as the second statement of a
 -- SERIALIZABLE transaction whose first locks ledger_turn. Arrays: p_ by posting, m_ by movement (in posting
 -- order; m_debit and m_credit are positions in a_code, m_hold in h_key or 0, m_first the first movement with
 -- the same key), a_code the accounts sorted. p_last is the number of movements up to and with a posting.
 -- m_phase: 1 post, 2 hold, 3 post_hold, 4 post_hold_final, 5 void_hold. p_rest: claims, guards, openings,
--- records, events and audit drafts, each with its posting `n`. p_in_turn: decide one by one in any case.
+-- records, events and audit drafts, each with its posting `n`.
 -- o_status by posting: 0 refused, 1 posted, 2 posted earlier. Recorded instants: o_now + (n + p_last[n]) us.
 CREATE FUNCTION post_batch(
     p_key text[], p_merchant text[], p_mode text[], p_reference text[], p_last integer[], a_code text[],
     h_key text[], m_posting integer[], m_key text[], m_first integer[], m_debit integer[], m_credit integer[],
     m_amount bigint[], m_currency text[], m_kind text[], m_reference text[], m_phase integer[], m_hold integer[],
-    m_effective timestamptz[], m_past boolean[], m_fingerprint bytea[], p_rest jsonb, p_in_turn boolean,
+    m_effective timestamptz[], m_past boolean[], m_fingerprint bytea[], p_rest jsonb,
     OUT o_status integer[], OUT o_now timestamptz, OUT o_ledger_transaction bigint, OUT o_movement bigint,
     OUT o_move bigint[], OUT o_balance bigint[], OUT o_answers jsonb
 ) LANGUAGE plpgsql
@@ -54,7 +21,6 @@ DECLARE
     np integer := cardinality(p_key);
     nm integer := cardinality(m_key);
     v_clock ledger_clock;
-    v_in_turn boolean := p_in_turn;
     v_known bigint[];
     p_recorded timestamptz[];
     c_posting integer[]; c_claimed text[]; c_object text[]; c_holder text[];
@@ -66,27 +32,25 @@ DECLARE
     a_min bigint[]; a_max bigint[]; a_version bigint[];
     h_debit bigint[]; h_credit bigint[]; h_currency text[]; h_remaining bigint[]; h_open boolean[]; h_old boolean[];
     e_amount bigint[]; e_fingerprint bytea[];
-    m_take boolean[]; m_pend bigint[]; m_id bigint[];
+    m_take boolean[]; m_pend bigint[];
     l_debits bigint[]; l_credits bigint[]; l_version bigint[];
-    v_breaks boolean;
     v_stale boolean := false;
-    v_refusals jsonb := '{}';
+    v_refusals jsonb;
 BEGIN
     SELECT * INTO v_clock FROM ledger_clock WHERE one FOR UPDATE;
-    SELECT array_agg(t.id ORDER BY k.n), bool_or(t.id IS NOT NULL) OR v_in_turn INTO v_known, v_in_turn
+    SELECT array_agg(t.id ORDER BY k.n) INTO v_known
     FROM unnest(p_key) WITH ORDINALITY k (key, n) LEFT JOIN ledger_transactions t ON t.key = k.key;
 
     IF p_rest ? 'claims' THEN
         SELECT array_agg(c.n ORDER BY c.o), array_agg(c.claimed ORDER BY c.o), array_agg(c.object_id ORDER BY c.o),
-            array_agg(k.object_id ORDER BY c.o), v_in_turn OR coalesce(bool_or(k.object_id <> c.object_id), false)
-        INTO c_posting, c_claimed, c_object, c_holder, v_in_turn
+            array_agg(k.object_id ORDER BY c.o)
+        INTO c_posting, c_claimed, c_object, c_holder
         FROM (SELECT row_number() OVER () AS o, x.*, concat_ws('/', p_merchant[x.n], p_mode[x.n], x.key) AS claimed
             FROM jsonb_to_recordset(p_rest -> 'claims') AS x (n integer, key text, object_id text)) c
         LEFT JOIN idempotency_keys k
             ON k.merchant_id = p_merchant[c.n] AND k.mode = p_mode[c.n] AND k.key = c.key;
     END IF;
     IF p_rest ? 'guards' THEN
-        v_in_turn := true;
         SELECT array_agg(g.n), array_agg(g.charge), array_agg(g.refund), array_agg(g.amount)
         INTO g_posting, g_charge, g_refund, g_amount
         FROM jsonb_to_recordset(p_rest -> 'guards') AS g (n integer, charge text, refund text, amount bigint);
@@ -98,8 +62,6 @@ BEGIN
         INTO r_posting, r_kind, r_id, r_version, r_create, r_document, r_internal
         FROM jsonb_to_recordset(p_rest -> 'records')
             AS r (n integer, kind text, id text, version integer, "create" boolean, document jsonb, internal jsonb);
-        v_in_turn := v_in_turn OR EXISTS (SELECT FROM unnest(r_kind, r_id, r_create) AS r (kind, id, "create"),
-            LATERAL stored_record(r.kind, r.id) WHERE r."create");
     END IF;
 
     IF cardinality(a_code) > 0 THEN
@@ -107,9 +69,8 @@ BEGIN
         SELECT array_agg(a.id ORDER BY k.n), array_agg(a.currency ORDER BY k.n), array_agg(a.status ORDER BY k.n),
             array_agg(a.balance_minor ORDER BY k.n), array_agg(a.pending_debits_minor ORDER BY k.n),
             array_agg(a.pending_credits_minor ORDER BY k.n), array_agg(a.min_balance_minor ORDER BY k.n),
-            array_agg(a.max_balance_minor ORDER BY k.n), array_agg(coalesce(a.version, 0) ORDER BY k.n),
-            v_in_turn OR bool_or(a.id IS NULL)
-        INTO a_id, a_currency, a_status, a_balance, a_debits, a_credits, a_min, a_max, a_version, v_in_turn
+            array_agg(a.max_balance_minor ORDER BY k.n), array_agg(a.version ORDER BY k.n)
+        INTO a_id, a_currency, a_status, a_balance, a_debits, a_credits, a_min, a_max, a_version
         FROM unnest(a_code) WITH ORDINALITY k (code, n) LEFT JOIN accounts a ON a.code = k.code;
     END IF;
     IF p_rest ? 'openings' THEN
@@ -126,57 +87,21 @@ BEGIN
         FROM unnest(h_key) WITH ORDINALITY k (key, n) LEFT JOIN holds h ON h.key = k.key;
     END IF;
     IF nm > 0 THEN
-        SELECT array_agg(m.amount_minor ORDER BY k.n), array_agg(m.fingerprint ORDER BY k.n),
-            v_in_turn OR bool_or(m.id IS NOT NULL)
-        INTO e_amount, e_fingerprint, v_in_turn
+        SELECT array_agg(m.amount_minor ORDER BY k.n), array_agg(m.fingerprint ORDER BY k.n)
+        INTO e_amount, e_fingerprint
         FROM unnest(m_key) WITH ORDINALITY k (key, n) LEFT JOIN movements m ON m.key = k.key;
     END IF;
 
-    -- The short way: suppose all are accepted; if nothing speaks against any of them, they are.
-    IF NOT v_in_turn AND nm > 0 THEN
-        SELECT array_agg(CASE WHEN m_phase[j] IN (1, 3, 4) THEN m_amount[j] ELSE 0 END ORDER BY j),
-            array_agg(CASE m_phase[j] WHEN 1 THEN 0 WHEN 2 THEN m_amount[j] WHEN 3 THEN -m_amount[j]
-                ELSE -h_remaining[m_hold[j]] END ORDER BY j),
-            bool_or(
-                NOT may_move(a_status[m_debit[j]], m_phase[j], m_past[j])
-                OR NOT may_move(a_status[m_credit[j]], m_phase[j], m_past[j])
-                OR a_currency[m_debit[j]] <> m_currency[j] OR a_currency[m_credit[j]] <> m_currency[j]
-                OR (m_phase[j] >= 3 AND NOT coalesce(h_open[m_hold[j]] AND h_debit[m_hold[j]] = a_id[m_debit[j]]
-                    AND h_credit[m_hold[j]] = a_id[m_credit[j]] AND h_currency[m_hold[j]] = m_currency[j]
-                    AND h_remaining[m_hold[j]] >= m_amount[j], false)))
-        INTO o_move, m_pend, v_in_turn
-        FROM generate_series(1, nm) j;
-        IF NOT v_in_turn THEN
-            SELECT b.* INTO o_balance, l_debits, l_credits, l_version, v_in_turn
-            FROM run_balances(a_balance, a_debits, a_credits, a_min, a_max, a_version,
-                m_debit, m_credit, m_phase, m_past, o_move, m_pend) b;
-        END IF;
-    END IF;
-    IF v_in_turn THEN
-        SELECT d.* INTO o_status, v_refusals, m_take, o_move, m_pend, h_remaining, h_open
-        FROM decide_in_turn(v_known, p_last, c_posting, c_claimed, c_object, c_holder, g_posting, g_charge, g_refund,
-            g_amount, op_posting, op_account, op_currency, op_min, op_max, r_posting, r_kind, r_id, r_version,
-            r_create, r_document, a_code, a_id, a_currency, a_status, a_balance, a_debits, a_credits, a_min, a_max,
-            h_debit, h_credit, h_currency, h_remaining, h_open, m_key, m_first, m_debit, m_credit, m_amount,
-            m_currency, m_phase, m_hold, m_past, m_fingerprint, e_amount, e_fingerprint) d;
-        IF p_rest ? 'openings' THEN
-            PERFORM open_accounts(p_rest -> 'openings', a_code, p_merchant, p_mode, o_status);
-            SELECT array_agg(a.id ORDER BY k.n), array_agg(coalesce(a.balance_minor, 0) ORDER BY k.n),
-                array_agg(coalesce(a.pending_debits_minor, 0) ORDER BY k.n),
-                array_agg(coalesce(a.pending_credits_minor, 0) ORDER BY k.n)
-            INTO a_id, a_balance, a_debits, a_credits
-            FROM unnest(a_code) WITH ORDINALITY k (code, n) LEFT JOIN accounts a ON a.code = k.code;
-        END IF;
-        IF nm > 0 THEN
-            SELECT b.* INTO o_balance, l_debits, l_credits, l_version, v_breaks
-            FROM run_balances(a_balance, a_debits, a_credits, a_min, a_max, a_version,
-                m_debit, m_credit, m_phase, m_past, o_move, m_pend) b;
-        END IF;
-    ELSE
-        o_status := array_fill(1, ARRAY[np]);
-        m_take := array_fill(true, ARRAY[nm]);
-        SELECT array_agg(CASE WHEN m_phase[j] = 2 THEN m_amount[j] ELSE h_remaining[m_hold[j]] + m_pend[j] END
-            ORDER BY m_hold[j]) INTO h_remaining FROM generate_series(1, nm) j WHERE m_hold[j] > 0;
+    SELECT d.* INTO o_status, v_refusals, m_take, o_move, m_pend, h_remaining, o_balance, l_debits, l_credits, l_version
+    FROM decide_in_turn(v_known, p_last, c_posting, c_claimed, c_object, c_holder, g_posting, g_charge, g_refund,
+        g_amount, op_posting, op_account, op_currency, op_min, op_max, r_posting, r_kind, r_id, r_version,
+        r_create, r_document, a_code, a_id, a_currency, a_status, a_balance, a_debits, a_credits, a_min, a_max,
+        a_version, h_debit, h_credit, h_currency, h_remaining, h_open, m_key, m_first, m_debit, m_credit, m_amount,
+        m_currency, m_phase, m_hold, m_past, m_fingerprint, e_amount, e_fingerprint) d;
+    IF p_rest ? 'openings' THEN
+        PERFORM open_accounts(p_rest -> 'openings', a_code, p_merchant, p_mode, o_status);
+        SELECT array_agg(a.id ORDER BY k.n) INTO a_id
+        FROM unnest(a_code) WITH ORDINALITY k (code, n) LEFT JOIN accounts a ON a.code = k.code;
     END IF;
 
     o_now := greatest(clock_timestamp(), v_clock.last_recorded_at);

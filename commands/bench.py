@@ -1,0 +1,57 @@
+"""`ledgerline bench`: the benchmarks, each with its peers side by side in one run."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bench.end_to_end import QUICK, Plan, measure_end_to_end
+from bench.instance import InstanceFailure
+from bench.report import print_end_to_end, write_result
+from bench.station import StationFailure
+
+RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
+
+app = typer.Typer(invoke_without_command=True)
+
+Quick = Annotated[bool, typer.Option("--quick", help="About a minute, for a first look.")]
+Output = Annotated[Path, typer.Option(help="Folder for the results, one JSON file a suite.")]
+
+
+@app.callback()
+def bench(context: typer.Context, quick: Quick = False, output: Output = RESULTS) -> None:
+    """Run every suite, or the one named, and write results and a table. Starts an instance of its own."""
+    if context.invoked_subcommand is None:
+        _run_end_to_end(QUICK if quick else Plan(), output)
+
+
+@app.command("end-to-end")
+def end_to_end(
+    seconds: Annotated[float | None, typer.Option(min=0.2, help="Length of a cell; there are 9 in a round.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Operations per cell, instead of --seconds.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds in which the cases alternate.")] = None,
+    quick: Quick = False,
+    output: Output = RESULTS,
+) -> None:
+    """Charges over HTTP at 1, 8 and 32 in flight beside a no-op workflow and one of four plain activities."""
+    given: dict[str, Any] = {"seconds_per_cell": seconds, "count_per_cell": count, "rounds": rounds}
+    chosen = {name: wanted for name, wanted in given.items() if wanted is not None}
+    _run_end_to_end(dataclasses.replace(QUICK if quick else Plan(), **chosen), output)
+
+
+def _run_end_to_end(plan: Plan, output: Path) -> None:
+    # Wide enough for the tables where nobody has a terminal.
+    console = Console() if Console().is_terminal else Console(width=180)
+    progress = Console(stderr=True)
+    try:
+        document = measure_end_to_end(plan, lambda line: progress.print(line, style="dim", markup=False))
+    except (InstanceFailure, StationFailure) as failure:
+        progress.print(str(failure), markup=False, soft_wrap=True)
+        raise typer.Exit(2) from failure
+    path = write_result(document, output)
+    print_end_to_end(document, console)
+    print(f"written to {path}")
+    if not document["books"]["ok"] or any(row["errors"] for row in document["cases"]):
+        raise typer.Exit(1)

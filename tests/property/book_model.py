@@ -1,0 +1,129 @@
+"""The ledger's rules once more, in the plainest Python there is: what the real one is compared with."""
+
+import copy
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.ledger import Movement, Phase, Posting, RecordKind, RefusalCode
+
+
+class Refused(Exception):
+    """A posting is refused with this code."""
+
+    def __init__(self, code: RefusalCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(slots=True)
+class ModelAccount:
+    """Credits less debits, what is pending, and the limits."""
+
+    least: int | None
+    most: int | None
+    posted: int = 0
+    pending_debits: int = 0
+    pending_credits: int = 0
+    history: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class BookModel:
+    """Everything a posting can depend on, as dictionaries."""
+
+    accounts: dict[str, ModelAccount] = field(default_factory=dict)
+    movements: dict[str, Movement] = field(default_factory=dict)
+    holds: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    records: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    refunds: dict[str, tuple[str, int]] = field(default_factory=dict)
+    events: int = 0
+
+    def post(self, posting: Posting) -> RefusalCode | None:
+        """Apply a posting, or return why not and change nothing."""
+        trial = copy.deepcopy(self)
+        try:
+            trial._apply(posting)
+        except Refused as refused:
+            return refused.code
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(trial, name))
+        return None
+
+    def _apply(self, posting: Posting) -> None:
+        claim = posting.claim
+        if claim is not None and self.keys.setdefault(claim.key, claim.object_id) != claim.object_id:
+            raise Refused(RefusalCode.IDEMPOTENCY_KEY_TAKEN)
+        for record in posting.records:
+            if record.create_only and record.id in self.records:
+                raise Refused(RefusalCode.ALREADY_EXISTS)
+        if posting.refund_guard is not None:
+            guard = posting.refund_guard
+            _, charge = self.records.get(guard.charge_id, (0, {"amount_captured": 0}))
+            used = sum(
+                amount
+                for refund, (of, amount) in self.refunds.items()
+                if of == guard.charge_id and refund != guard.refund_id
+            )
+            if guard.charge_id not in self.records or used + guard.amount_minor > charge["amount_captured"]:
+                raise Refused(RefusalCode.EXCEEDS_REFUNDABLE_AMOUNT)
+        for opening in posting.accounts:
+            self.accounts.setdefault(
+                opening.code, ModelAccount(least=opening.min_balance_minor, most=opening.max_balance_minor)
+            )
+        for movement in posting.movements:
+            self._move(movement)
+        for record in posting.records:
+            if record.version > self.records.get(record.id, (0, {}))[0]:
+                self.records[record.id] = (record.version, record.document)
+                if record.kind is RecordKind.REFUND:
+                    self.refunds[record.id] = (record.document["charge"], record.document["amount"])
+        self.events += len(posting.events)
+
+    def _move(self, movement: Movement) -> None:
+        earlier = self.movements.get(movement.key)
+        if earlier is not None:
+            if dataclasses.replace(earlier, amount_minor=movement.amount_minor) != movement:
+                raise Refused(RefusalCode.EXISTS_WITH_DIFFERENT_FACTS)
+            if earlier.amount_minor != movement.amount_minor:
+                raise Refused(RefusalCode.EXISTS_WITH_DIFFERENT_AMOUNT)
+            return
+        debit, credit = (self.accounts.get(code) for code in (movement.debit_account, movement.credit_account))
+        if debit is None or credit is None:
+            raise Refused(RefusalCode.ACCOUNT_NOT_FOUND)
+        self.movements[movement.key] = movement
+        if movement.phase in (Phase.POST, Phase.HOLD):
+            self._check_limits(movement, debit, credit)
+            if movement.phase is Phase.HOLD:
+                self.holds[movement.key] = (movement.debit_account, movement.credit_account, movement.amount_minor)
+                debit.pending_debits += movement.amount_minor
+                credit.pending_credits += movement.amount_minor
+                return
+        else:
+            self._use_hold(movement, debit, credit)
+        if movement.phase is not Phase.VOID_HOLD:
+            debit.posted -= movement.amount_minor
+            credit.posted += movement.amount_minor
+            debit.history.append(debit.posted)
+            credit.history.append(credit.posted)
+
+    def _check_limits(self, movement: Movement, debit: ModelAccount, credit: ModelAccount) -> None:
+        if movement.past_limits:
+            return
+        if debit.least is not None and debit.posted - debit.pending_debits - movement.amount_minor < debit.least:
+            raise Refused(RefusalCode.EXCEEDS_AVAILABLE_BALANCE)
+        if credit.most is not None and credit.posted + credit.pending_credits + movement.amount_minor > credit.most:
+            raise Refused(RefusalCode.EXCEEDS_MAXIMUM_BALANCE)
+
+    def _use_hold(self, movement: Movement, debit: ModelAccount, credit: ModelAccount) -> None:
+        assert movement.hold_key is not None
+        hold_debit, hold_credit, remaining = self.holds.get(movement.hold_key, ("", "", 0))
+        if remaining == 0 or (hold_debit, hold_credit) != (movement.debit_account, movement.credit_account):
+            raise Refused(RefusalCode.HOLD_NOT_FOUND)
+        if movement.amount_minor > remaining:
+            raise Refused(RefusalCode.EXCEEDS_HOLD)
+        released = movement.amount_minor if movement.phase is Phase.POST_HOLD else remaining
+        self.holds[movement.hold_key] = (hold_debit, hold_credit, remaining - released)
+        debit.pending_debits -= released
+        credit.pending_credits -= released
