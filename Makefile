@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench clean lock
+.PHONY: help up test check bench simulate clean lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +15,7 @@ help:
 	@echo 'make test   run the whole test suite against real PostgreSQL and Temporal servers'
 	@echo 'make check  format, lint, types, import contracts, fast tests'
 	@echo 'make bench  run the benchmarks beside their peers'
+	@echo 'make simulate SEED=… N=…  a world of clients, lying rails and killed processes, then an audit'
 	@echo 'make lock   compile the hashed locks anew from pyproject.toml'
 	@echo 'make clean  remove .venv and caches (never your data in .ledgerline)'
 
@@ -33,6 +34,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@exec $(BIN)/ledgerline bench $(BENCH_ARGS)
+
+simulate: $(VENV)/.dev
+	@exec $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(N),--operations $(N))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache catboost_info

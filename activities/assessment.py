@@ -63,6 +63,7 @@ class AssessmentActivities(AssessmentPort):
         policy = await read_routing_policy(self._pool, payout.merchant_id, payout.mode)
         options = self._router.rank(
             flow=Flow.PAYOUT,
+            mode=payout.mode,
             amount_minor=payout.amount_minor,
             currency=payout.currency,
             policy=policy,
@@ -79,10 +80,12 @@ class AssessmentActivities(AssessmentPort):
     def _decide(self, charge: Charge, facts: DecisionFacts) -> AssessedCharge:
         risk = self._assess_risk(charge, facts)
         policy = facts.routing
-        known = is_sandbox_token(charge.source) or facts.card_fingerprint is not None
+        sandboxed = charge.mode is Mode.TEST and is_sandbox_token(charge.source)
+        known = sandboxed or facts.card_fingerprint is not None
         route = (
             self._router.rank(
                 flow=Flow.AUTHORIZE,
+                mode=charge.mode,
                 amount_minor=charge.amount_minor,
                 currency=charge.currency,
                 policy=policy,

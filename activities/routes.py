@@ -11,6 +11,7 @@ from psycopg import OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from activities.stored_attempts import attempt_counts
+from domain.identifiers import Mode
 from domain.rail import Flow, RouteOption
 from domain.routing import RoutingPolicy
 from rails.approval_odds import AttemptCounts, approval_probabilities
@@ -49,6 +50,7 @@ class Router:
         self,
         *,
         flow: Flow,
+        mode: Mode,
         amount_minor: int,
         currency: str,
         policy: RoutingPolicy,
@@ -56,7 +58,7 @@ class Router:
         destination: str | None = None,
     ) -> tuple[RouteOption, ...]:
         """Return the route plan, best rail first; empty when no rail can do it. No I/O."""
-        profiles = self._rails.profiles(flow, currency, destination)
+        profiles = self._rails.profiles(flow, currency, destination, live=mode is Mode.LIVE)
         priors = {profile.name: profile.approval_prior for profile in profiles}
         return rank(
             amount_minor=amount_minor,

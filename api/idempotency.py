@@ -14,7 +14,7 @@ from api.bodies import Body, Model, read_body, validate
 from api.errors import Problem
 from api.reading import Reads, Statement
 from api.rendering import Document
-from domain.canonical import fingerprint
+from domain.canonical import canonical_json, fingerprint
 from domain.identifiers import workflow_id
 from domain.ledger import KeyClaim
 
@@ -208,7 +208,7 @@ def first_difference(before: Body, now: Body, path: str = "") -> str | None:
     """
     for name in [*now, *(name for name in before if name not in now)]:
         old, new = before.get(name), now.get(name)
-        if type(old) is type(new) and old == new and (name in before) == (name in now):
+        if (name in before) == (name in now) and canonical_json(old) == canonical_json(new):
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             return first_difference(old, new, f"{path}{name}.") or f"{path}{name}"

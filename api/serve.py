@@ -57,6 +57,7 @@ class Previews:
         policy = await read_routing_policy(self._parts.pool, request.merchant_id, request.mode)
         return self._parts.router.rank(
             flow=Flow.AUTHORIZE,
+            mode=request.mode,
             amount_minor=request.amount_minor,
             currency=request.currency,
             policy=policy,

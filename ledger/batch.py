@@ -39,13 +39,15 @@ class Prepared:
     """A posting encoded as far as it can be alone. The texts are JSON objects without their `{"n":…,`.
 
     `ruled`: the movements that follow from facts; their accounts may be opened on first use.
+    `openings`: with whether the account must be new.
     """
 
     posting: Posting
     movements: tuple[Movement, ...]
     ruled: tuple[Movement, ...]
+    fingerprint: bytes
     fingerprints: tuple[bytes, ...]
-    openings: tuple[AccountOpening, ...]
+    openings: tuple[tuple[AccountOpening, bool], ...]
     records: tuple[str, ...]
     events: tuple[tuple[int, str], ...]
     audit: str
@@ -71,12 +73,14 @@ def prepare(posting: Posting, sign: Sign | None) -> Prepared:
     """
     ruled = _ruled_movements(posting)
     movements = posting.movements + ruled
+    fingerprints = tuple(_fingerprint(movement) for movement in movements)
     positions = {record.id: position for position, record in reversed(list(enumerate(posting.records)))}
     return Prepared(
         posting=posting,
         movements=movements,
         ruled=ruled,
-        fingerprints=tuple(_fingerprint(movement) for movement in movements),
+        fingerprint=_posting_fingerprint(posting, movements, fingerprints),
+        fingerprints=fingerprints,
         openings=_stated_openings(posting),
         records=tuple(_record_text(record) for record in posting.records),
         events=tuple(
@@ -95,10 +99,14 @@ def prepare(posting: Posting, sign: Sign | None) -> Prepared:
 def make_batch(prepared: Sequence[Prepared], known_codes: set[str]) -> Batch:
     """Return the call for these postings, decided in this order. `known_codes`: accounts known to be open."""
     movements = [(n, movement) for n, item in enumerate(prepared, 1) for movement in item.movements]
-    openings = [(n, opening) for n, item in enumerate(prepared, 1) for opening in _new_openings(item, known_codes)]
+    openings = [
+        (n, opening, must_be_new)
+        for n, item in enumerate(prepared, 1)
+        for opening, must_be_new in _new_openings(item, known_codes)
+    ]
     codes = sorted(
         {code for _, movement in movements for code in (movement.debit_account, movement.credit_account)}
-        | {opening.code for _, opening in openings}
+        | {opening.code for _, opening, _ in openings}
     )
     account = {code: position for position, code in enumerate(codes, 1)}
     holds: dict[str, int] = {}
@@ -109,26 +117,30 @@ def make_batch(prepared: Sequence[Prepared], known_codes: set[str]) -> Batch:
         text_array([item.posting.merchant_id for item in prepared]),
         text_array([item.posting.mode.value for item in prepared]),
         text_array([item.posting.audit.object_id for item in prepared]),
+        bytea_array([item.fingerprint for item in prepared]),
         int4_array(last),
         text_array(codes),
         text_array(list(holds)),
         *by_movement,
         bytea_array([fingerprint for item in prepared for fingerprint in item.fingerprints]),
-        _rest(prepared, [(n, account[opening.code], opening) for n, opening in openings]),
+        _rest(prepared, [(n, account[opening.code], opening, must_be_new) for n, opening, must_be_new in openings]),
     )
     return Batch(prepared=prepared, codes=codes, last=last, parameters=parameters)
 
 
-def _new_openings(item: Prepared, known_codes: set[str]) -> Iterator[AccountOpening]:
-    stated = {opening.code: opening for opening in item.openings}
-    yield from (opening for code, opening in stated.items() if code not in known_codes)
+def _new_openings(item: Prepared, known_codes: set[str]) -> Iterator[tuple[AccountOpening, bool]]:
+    yield from (
+        (opening, must_be_new)
+        for opening, must_be_new in item.openings
+        if must_be_new or opening.code not in known_codes
+    )
+    posting, stated = item.posting, {opening.code for opening, _ in item.openings}
     for movement in item.ruled:
         for code in (movement.debit_account, movement.credit_account):
             if code not in known_codes and code not in stated:
-                posting = item.posting
                 opening = opening_of(code, movement.currency, merchant_id=posting.merchant_id, mode=posting.mode)
                 if opening is not None:
-                    yield opening
+                    yield opening, False
 
 
 def _movement_parameters(
@@ -158,17 +170,30 @@ def _movement_parameters(
     )
 
 
-def _rest(prepared: Sequence[Prepared], openings: Sequence[tuple[int, int, AccountOpening]]) -> Jsonb:
+def _rest(prepared: Sequence[Prepared], openings: Sequence[tuple[int, int, AccountOpening, bool]]) -> Jsonb:
     events: list[str] = []
     records: list[str] = []
+    claims: list[str] = []
+    first_record: dict[tuple[RecordKind, str], int] = {}
+    first_claim: dict[tuple[str, Mode, str], int] = {}
     for n, item in enumerate(prepared, 1):
+        posting = item.posting
         events.extend(f'{{"n":{n},"record":{len(records) + position + 1},{text}' for position, text in item.events)
-        records.extend(f'{{"n":{n},{text}' for text in item.records)
+        for record, text in zip(posting.records, item.records, strict=True):
+            first = first_record.setdefault((record.kind, record.id), len(records) + 1)
+            records.append(f'{{"n":{n},"first":{first},{text}')
+        if posting.claim is not None:
+            key = (posting.merchant_id, posting.mode, posting.claim.key)
+            first = first_claim.setdefault(key, len(claims) + 1)
+            claims.append(f'{{"n":{n},"first":{first},{item.claim}')
     parts = {
         "audit": [f'{{"n":{n},{item.audit}' for n, item in enumerate(prepared, 1)],
-        "claims": [f'{{"n":{n},{item.claim}' for n, item in enumerate(prepared, 1) if item.claim],
+        "claims": claims,
         "guards": [f'{{"n":{n},{item.guard}' for n, item in enumerate(prepared, 1) if item.guard],
-        "openings": [f'{{"n":{n},"account":{position},{_opening_text(opening)}' for n, position, opening in openings],
+        "openings": [
+            f'{{"n":{n},"account":{position},{_opening_text(opening, must_be_new)}'
+            for n, position, opening, must_be_new in openings
+        ],
         "records": records,
         "events": events,
     }
@@ -185,9 +210,11 @@ def _ruled_movements(posting: Posting) -> tuple[Movement, ...]:
     )
 
 
-def _stated_openings(posting: Posting) -> tuple[AccountOpening, ...]:
-    accounts = [record for record in posting.records if record.kind is RecordKind.ACCOUNT]
-    return posting.accounts + tuple(_opening_of_record(record, posting) for record in accounts)
+def _stated_openings(posting: Posting) -> tuple[tuple[AccountOpening, bool], ...]:
+    records = [record for record in posting.records if record.kind is RecordKind.ACCOUNT]
+    return tuple((opening, False) for opening in posting.accounts) + tuple(
+        (_opening_of_record(record, posting), record.create_only) for record in records
+    )
 
 
 def _opening_of_record(record: Record, posting: Posting) -> AccountOpening:
@@ -204,8 +231,9 @@ def _opening_of_record(record: Record, posting: Posting) -> AccountOpening:
     )
 
 
-def _opening_text(opening: AccountOpening) -> str:
+def _opening_text(opening: AccountOpening, must_be_new: bool) -> str:
     return _text(
+        create=must_be_new,
         currency=opening.currency,
         kind=opening.kind,
         name=opening.name,
@@ -217,13 +245,12 @@ def _opening_text(opening: AccountOpening) -> str:
 
 
 def _record_text(record: Record) -> str:
-    # Accounts are stored under their codes; everything else under its own id.
-    stored_id = record.document["code"] if record.kind is RecordKind.ACCOUNT else record.id
     return _text(
         kind=record.kind.value,
-        id=stored_id,
+        id=record.id,
         version=record.version,
-        create=record.create_only,
+        # Whether an account is new is decided by its opening.
+        create=record.create_only and record.kind is not RecordKind.ACCOUNT,
         document=record.document,
         internal=record.internal,
     )
@@ -295,3 +322,20 @@ def _fingerprint(movement: Movement) -> bytes:
         "past limits" if movement.past_limits else "",
     )
     return hashlib.sha256("\x1f".join(facts).encode()).digest()[:16]
+
+
+def _posting_fingerprint(posting: Posting, movements: tuple[Movement, ...], fingerprints: tuple[bytes, ...]) -> bytes:
+    """Return what a repetition under the same key must agree in: money moved, versions and statuses.
+
+    Not the whole content: a run repeated after a crash measures other latencies and means the same.
+    """
+    said = [f"{record.kind.value} {record.id} {record.version} {_status(record)}" for record in posting.records]
+    said += [f"{movement.key} {movement.amount_minor}" for movement in movements]
+    if posting.claim is not None:
+        # Two updates of one object start alike but for the key they are asked under.
+        said.append(f"{posting.claim.key} {posting.claim.fingerprint}")
+    return hashlib.sha256("\x1f".join(said).encode() + b"".join(fingerprints)).digest()[:16]
+
+
+def _status(record: Record) -> str:
+    return str(record.document.get("status") or record.document.get("outcome"))

@@ -41,6 +41,7 @@ _RETRYABLE = (
     psycopg.errors.LockNotAvailable,
     psycopg.errors.QueryCanceled,
 )
+_UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 _LOST = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -52,7 +53,7 @@ _LOST = (
 # A utility statement as the first one: the snapshot is taken after the turn has come, so posters of
 # several processes never see stale balances and never fail to serialize against one another.
 _TAKE_TURN = "LOCK TABLE ledger_turn IN SHARE ROW EXCLUSIVE MODE"
-_POST = f"SELECT * FROM post_batch({', '.join(['%s'] * 22)})"
+_POST = f"SELECT * FROM post_batch({', '.join(['%s'] * 23)})"
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,9 @@ class Poster:
 
     async def post(self, posting: Posting) -> PostingResult:
         """Commit a posting. Idempotent on `posting.key`: a repetition gets the first result as `duplicate`.
+
+        Under a known key, other movements, versions or statuses are refused as
+        `exists_with_different_facts`, with `documents` as they are stored.
 
         Facts are turned into movements here. A caller that is cancelled doesn't disturb its batch;
         its posting may still be committed.
@@ -158,10 +162,7 @@ class Poster:
             return
         try:
             results = await self._post_until_known([waiting.prepared for waiting in taken])
-        except ConnectionError as error:
-            for waiting in taken:
-                _fail(waiting, ConnectionError(str(error)))
-        except Exception as error:
+        except _UNSTORABLE as error:
             if len(taken) == 1:
                 log.exception("posting rejected by the database", extra={"key": taken[0].prepared.posting.key})
                 _fail(taken[0], ValueError(f"the ledger cannot store this posting: {error}"))
@@ -169,6 +170,9 @@ class Poster:
                 middle = len(taken) // 2
                 await self._serve(taken[:middle])
                 await self._serve(taken[middle:])
+        except Exception as error:
+            for waiting in taken:
+                _fail(waiting, error)
         else:
             for waiting, result in zip(taken, results, strict=True):
                 _answer(waiting, result)
@@ -180,6 +184,8 @@ class Poster:
             batch = make_batch(prepared, self._known_codes)
             try:
                 return await self._commit(batch)
+            except _UNSTORABLE:
+                raise
             except _RETRYABLE as error:
                 cause: Exception = error
             except _LOST as error:
@@ -200,7 +206,7 @@ class Poster:
         results = results_of(batch, answer)
         for item, status in zip(batch.prepared, answer.statuses, strict=True):
             if status == POSTED:
-                self._known_codes.update(opening.code for opening in item.openings)
+                self._known_codes.update(opening.code for opening, _ in item.openings)
                 self._known_codes.update(movement.debit_account for movement in item.ruled)
                 self._known_codes.update(movement.credit_account for movement in item.ruled)
         if len(self._known_codes) > KNOWN_CODES_MAX:

@@ -116,6 +116,7 @@ ledger_transactions = Table(
     _text("mode"),
     _text("reference", null=True),
     _instant("recorded_at"),
+    _bytes("fingerprint"),
 )
 movements = Table(
     "movements",

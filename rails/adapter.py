@@ -41,7 +41,7 @@ class RailProfile:
     `settlement_seconds`: from approval to final money. `final_funds`: the approval itself is final.
     `idempotent`: a re-sent rail key is never done twice. `not_found_final_after_seconds`: an order
     the rail doesn't know that long after it was sent will never happen; None: it gives no such
-    promise. `approval_prior`: expected share of approvals before anything was learned.
+    promise. `sandbox`: moves no real money, so live mode never sees it. `approval_prior`: expected share of approvals before anything was learned.
     """
 
     name: str
@@ -54,6 +54,7 @@ class RailProfile:
     not_found_final_after_seconds: int | None
     approval_prior: float
     payout_destinations: frozenset[str] = frozenset()
+    sandbox: bool = False
 
     def __post_init__(self) -> None:
         assert 0.0 < self.approval_prior < 1.0

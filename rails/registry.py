@@ -54,12 +54,18 @@ class Rails:
         """Return every profile, sorted by name."""
         return tuple(self._adapters[name].profile for name in self.names())
 
-    def profiles(self, flow: Flow, currency: str, destination_type: str | None = None) -> tuple[RailProfile, ...]:
-        """Return the rails that can do this, sorted by name; for payouts, to this kind of destination."""
+    def profiles(
+        self, flow: Flow, currency: str, destination_type: str | None = None, *, live: bool = False
+    ) -> tuple[RailProfile, ...]:
+        """Return the rails that can do this, sorted by name; for payouts, to this kind of destination.
+
+        Live money never goes to a rail of the sandbox.
+        """
         return tuple(
             profile
             for profile in self.all_profiles()
             if flow in profile.flows
+            and not (live and profile.sandbox)
             and currency in profile.prices
             and (destination_type is None or destination_type in profile.payout_destinations)
         )

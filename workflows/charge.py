@@ -183,7 +183,8 @@ class ChargeWorkflow:
             if self._charge.status is not ChargeStatus.REQUIRES_ACTION:
                 return charge_states.conflict_answer(self._charge, "no customer's step is awaited")
             back = replace(self._charge, status=ChargeStatus.PROCESSING, next_action=None)
-            if await self._claim(back, request.claim, actor=request.actor):
+            taken, _ = await self._claim(back, request.claim, actor=request.actor)
+            if taken:
                 return charge_states.key_conflict()
             self._authentication = {**request.evidence, "result": request.result}
         await workflow.wait_condition(lambda: self._charge.status is not ChargeStatus.PROCESSING)
@@ -226,7 +227,8 @@ class ChargeWorkflow:
         """Take a person's finding about an unknown outcome, with the evidence kept in the audit log."""
         if self._charge.status is not ChargeStatus.UNKNOWN:
             return charge_states.conflict_answer(self._charge, "its outcome is not unknown")
-        if await self._claim(self._charge, request.claim, actor=f"{request.actor}: {request.note}"):
+        taken, _ = await self._claim(self._charge, request.claim, actor=f"{request.actor}: {request.note}")
+        if taken:
             return charge_states.key_conflict()
         self._finding = charge_states.finding(request.outcome, request.actor)
         await workflow.wait_condition(lambda: self._charge.status is not ChargeStatus.UNKNOWN)
@@ -258,9 +260,10 @@ class ChargeWorkflow:
             attempt = charge_states.capture_attempt(self._charge, request.amount_minor)
             attempt = replace(attempt, requested_at=workflow.now())
             ahead = replace(self._charge, captures=self._charge.captures + 1)
-            if await self._claim(ahead, request.claim, actor=request.actor, attempts=(attempt,)):
+            taken, resumed = await self._claim(ahead, request.claim, actor=request.actor, attempts=(attempt,))
+            if taken:
                 return charge_states.key_conflict()
-            attempt, answer = await self._insist(attempt)
+            attempt, answer = await self._insist(attempt, resumed=resumed)
             if answer.outcome is not Outcome.APPROVED:
                 await self._commit(charge_states.without_waiting(self._charge), attempts=(attempt,))
                 return charge_states.conflict_answer(
@@ -279,9 +282,10 @@ class ChargeWorkflow:
             if self._charge.status is not ChargeStatus.AUTHORIZED or self._charge.amount_captured_minor:
                 return charge_states.conflict_answer(self._charge, "only an uncaptured authorization can be voided")
             attempt = replace(charge_states.void_attempt(self._charge), requested_at=workflow.now())
-            if await self._claim(self._charge, request.claim, actor=request.actor, attempts=(attempt,)):
+            taken, resumed = await self._claim(self._charge, request.claim, actor=request.actor, attempts=(attempt,))
+            if taken:
                 return charge_states.key_conflict()
-            attempt, answer = await self._insist(attempt)
+            attempt, answer = await self._insist(attempt, resumed=resumed)
             if answer.outcome is not Outcome.APPROVED:
                 await self._commit(charge_states.without_waiting(self._charge), attempts=(attempt,))
                 return charge_states.conflict_answer(self._charge, f"the rail declined the void: {answer.decline_code}")
@@ -289,16 +293,16 @@ class ChargeWorkflow:
             await self._commit(charge, event="charge.voided", facts=facts, attempts=(attempt,))
             return ChargeAnswer(document=charge_document(self._charge))
 
-    async def _insist(self, attempt: Attempt) -> tuple[Attempt, RailAnswer]:
+    async def _insist(self, attempt: Attempt, *, resumed: bool) -> tuple[Attempt, RailAnswer]:
         """Give an order that has only one rail: unknown is asked, not attempted is tried again."""
         for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
-            request = charge_states.rail_request(self._charge, attempt, resumed=False)
+            request = charge_states.rail_request(self._charge, attempt, resumed=resumed)
             attempt, answer = await give_order(request, attempt, report=self._report_waiting)
             if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
                 return attempt, answer
             await workflow.sleep(pause)
             again = renumbered(attempt)
-            await self._commit(self._charge, attempts=(attempt, again))
+            resumed = await self._commit(self._charge, attempts=(attempt, again))
             attempt = again
         raise AssertionError("the last pause ends the loop")
 
@@ -310,13 +314,14 @@ class ChargeWorkflow:
 
     async def _claim(
         self, charge: Charge, claim: KeyClaim | None, *, actor: str, attempts: tuple[Attempt, ...] = ()
-    ) -> bool:
-        """Commit the start of an update with its key; True if the key belongs to something else."""
-        refusal, _ = await self._post(charge, claim=claim, actor=actor, attempts=attempts)
-        if refusal is None:
-            return False
-        assert refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN, refusal
-        return True
+    ) -> tuple[bool, bool]:
+        """Commit the start of an update with its key.
+
+        Returns whether the key belongs to something else, and whether an earlier run had committed this.
+        """
+        refusal, duplicate = await self._post(charge, claim=claim, actor=actor, attempts=attempts)
+        assert refusal is None or refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN, refusal
+        return refusal is not None, duplicate
 
     async def _commit(
         self,

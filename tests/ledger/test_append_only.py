@@ -94,7 +94,15 @@ async def test_merchants_see_only_their_own_rows(written: World, database: TestD
     await poster.post(other.opens(other.opening("bank"), other.opening("a")))
     moved = other.posting(other.movement("bank", "a", 10), records=(charge,), events=(other.event(charge),))
     await poster.post(dataclasses.replace(moved, claim=other.claim("k", charge.id)))
-    tables = ("accounts", "charges", "events", "movements", "entries", "ledger_transactions", "audit_records")
+    tables: tuple[str, ...] = (
+        "accounts",
+        "charges",
+        "events",
+        "movements",
+        "entries",
+        "ledger_transactions",
+        "audit_records",
+    )
     tables += ("idempotency_keys", "event_sequences")
 
     async def counts(merchant: str, mode: str, admin: str) -> list[int]:

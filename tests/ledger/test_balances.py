@@ -81,6 +81,24 @@ async def test_an_answer_about_the_past_never_changes(
         assert all(totals.delta_minor == 0 for totals in trial.currencies)
 
 
+async def test_the_api_role_reads_its_merchants_balances(
+    database: TestDatabase, poster: Poster, world: World, reader: psycopg.AsyncConnection
+) -> None:
+    """In a transaction with its settings: its own accounts, now and at an instant; another's don't exist."""
+    await poster.post(world.move("bank", "a", 7))
+    async with await psycopg.AsyncConnection.connect(database.api_url) as api:
+        for name, value in (("merchant", world.merchant_id), ("mode", "test")):
+            await api.execute("SELECT set_config(%s, %s, true)", (f"ledgerline.{name}", value))
+        for at in (None, datetime.now(UTC)):
+            balance = await balance_at(api, world.code("a"), at)
+            assert balance is not None and balance.posted_minor == 7
+        assert await balance_at(api, World().code("a")) is None
+        assert [entry.amount_minor for entry in await account_entries(api, world.code("a"))] == [7]
+        assert {code for code, _, _ in (await trial_balance(api)).accounts} == {
+            world.code(name) for name in ("bank", "a", "b")
+        }
+
+
 async def test_the_future_is_answered_as_of_now(poster: Poster, world: World, reader: psycopg.AsyncConnection) -> None:
     """`at` in the answer says which instant it is about."""
     await poster.post(world.move("bank", "a", 7))

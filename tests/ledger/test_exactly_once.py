@@ -113,6 +113,22 @@ async def test_an_answer_lost_after_commit_is_looked_up(
     assert await posted(reader, world.code("a")) == (21, 0, 0)
 
 
+async def test_a_path_that_falls_silent_is_left(
+    database: TestDatabase, world: World, reader: psycopg.AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer and no end of the connection: after the batch's time it is asked on a new one."""
+    monkeypatch.setattr(posting_module, "BATCH_SECONDS_MAX", 0.3)
+    async with lossy(database.app_url) as (path, url), running(url) as poster:
+        await post_many(poster, world, 1)
+        path.swallowing = True
+        posting = asyncio.gather(*(poster.post(world.move("bank", "a", 1)) for _ in range(20)))
+        await path.swallowed.wait()
+        path.swallowing = False
+        results = await posting
+    assert all(result.refusal is None and result.duplicate for result in results)
+    assert await posted(reader, world.code("a")) == (21, 0, 0)
+
+
 async def test_a_backend_killed_in_mid_batch(
     database: TestDatabase, world: World, reader: psycopg.AsyncConnection
 ) -> None:

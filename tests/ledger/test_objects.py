@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,7 +21,7 @@ def world() -> World:
     return World()
 
 
-async def fetch(reader: psycopg.AsyncConnection, query: str, *parameters: object) -> list[tuple]:
+async def fetch(reader: psycopg.AsyncConnection, query: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Rows of a query."""
     cursor = await reader.execute(query.encode(), parameters)
     return await cursor.fetchall()
@@ -80,7 +81,13 @@ async def test_create_only_refuses_an_id_in_use(poster: Poster, world: World) ->
 
 async def test_accounts_are_opened_once(poster: Poster, world: World) -> None:
     """An account's record opens it, with limits; the same id again is refused; it can be used at once."""
-    document = {"code": world.code("acct_x"), "currency": "EUR", "kind": "customer", "name": "X", "min_balance": 0}
+    document: dict[str, Any] = {
+        "code": world.code("acct_x"),
+        "currency": "EUR",
+        "kind": "customer",
+        "name": "X",
+        "min_balance": 0,
+    }
     record = Record(kind=RecordKind.ACCOUNT, id=document["code"], version=1, document=document, create_only=True)
     opened, refused, overdrawn, credited = await asyncio.gather(
         poster.post(world.posting(records=(record,), events=(world.event(record, "account.created"),))),
@@ -224,3 +231,22 @@ async def test_what_cannot_be_stored_fails_alone(poster: Poster, world: World) -
     assert isinstance(answers[1], ValueError)
     assert not isinstance(answers[0], BaseException) and not isinstance(answers[2], BaseException)
     assert answers[0].refusal is None and answers[2].refusal is None
+
+
+async def test_a_known_key_with_other_facts_is_refused_with_what_is_stored(poster: Poster, world: World) -> None:
+    """A run repeated after a crash that learned something else is told; one that only measured otherwise is not."""
+    charge_id = new_identifier("ch")
+    key = f"{charge_id}:1"
+    unknown = world.charge(charge_id, status="unknown")
+    assert (await poster.post(world.posting(key=key, records=(unknown,)))).refusal is None
+    approved = world.charge(charge_id, status="settled")
+    measured = dataclasses.replace(unknown, document=unknown.document | {"latency_ms": 12.5})
+    other, same, moved = await asyncio.gather(
+        poster.post(world.posting(key=key, records=(approved,))),
+        poster.post(world.posting(key=key, records=(measured,))),
+        poster.post(world.posting(world.movement("a", "b", 1), key=key, records=(unknown,))),
+    )
+    assert same.refusal is None and same.duplicate and same.documents == {charge_id: unknown.document}
+    for result in (other, moved):
+        assert result.refusal is not None and result.refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
+        assert result.documents == {charge_id: unknown.document}

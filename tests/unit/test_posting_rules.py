@@ -2,6 +2,7 @@
 
 import typing
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,15 @@ OWNED = account_code(MERCHANT, Mode.TEST, ACCOUNT)
 CLEARING = "rail_clearing:alpha:EUR:test"
 TRANSIT = "payouts_in_transit:alpha:EUR:test"
 FEES = "fee_revenue:EUR:test"
-CHARGE = {"charge_id": "ch_1", "account": ACCOUNT, "rail": "alpha", "currency": "EUR"}
-REFUND = {"refund_id": "re_1", "account": ACCOUNT, "rail": "alpha", "currency": "EUR", "amount_minor": 500}
-PAYOUT = {"payout_id": "po_1", "rail": "alpha", "currency": "EUR", "amount_minor": 700}
+CHARGE: dict[str, Any] = {"charge_id": "ch_1", "account": ACCOUNT, "rail": "alpha", "currency": "EUR"}
+REFUND: dict[str, Any] = {
+    "refund_id": "re_1",
+    "account": ACCOUNT,
+    "rail": "alpha",
+    "currency": "EUR",
+    "amount_minor": 500,
+}
+PAYOUT: dict[str, Any] = {"payout_id": "po_1", "rail": "alpha", "currency": "EUR", "amount_minor": 700}
 THEN = datetime(2026, 1, 2, tzinfo=UTC)
 
 Row = tuple[str, str, str, int, Phase, str | None, bool]

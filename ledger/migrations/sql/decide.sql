@@ -49,25 +49,29 @@ CREATE FUNCTION refuse_refund(p_room jsonb, p_refund text, p_amount bigint) RETU
 $$;
 
 -- Decide the postings one after the other; each sees what the accepted ones before it leave behind.
+-- Arrays as in post_batch; c_ claims (c_holder: whose the key is), g_ guards, op_ openings, r_ records (r_stored:
+-- the version stored, where it matters), a_ accounts, h_ holds, e_ movements posted before, by m_first.
+-- p_same: null for a new key, otherwise whether it was posted with the same facts.
 -- o_status: 0 refused, 1 accepted, 2 posted earlier. Movements: o_take to record, o_move the money moved,
 -- o_pend the change of what is pending. Legs (2j - 1: debit of movement j, 2j: credit): the account's balance,
 -- pending debits and credits and entry count right after. Accounts opened by the batch have negative ids here.
 CREATE FUNCTION decide_in_turn(
-    p_known bigint[], p_last integer[], c_posting integer[], c_claimed text[], c_object text[], c_holder text[],
+    p_key text[], p_same boolean[], p_last integer[],
+    c_posting integer[], c_first integer[], c_object text[], c_holder text[],
     g_posting integer[], g_charge text[], g_refund text[], g_amount bigint[],
-    op_posting integer[], op_account integer[], op_currency text[], op_min bigint[], op_max bigint[],
-    r_posting integer[], r_kind text[], r_id text[], r_version integer[], r_create boolean[], r_document jsonb[],
-    a_code text[], a_id bigint[], a_currency text[], a_status text[], a_balance bigint[], a_debits bigint[],
-    a_credits bigint[], a_min bigint[], a_max bigint[], a_version bigint[], h_debit bigint[], h_credit bigint[], h_currency text[],
-    h_remaining bigint[], h_open boolean[], m_key text[], m_first integer[], m_debit integer[], m_credit integer[],
-    m_amount bigint[], m_currency text[], m_phase integer[], m_hold integer[], m_past boolean[],
-    m_fingerprint bytea[], e_amount bigint[], e_fingerprint bytea[],
-    OUT o_status integer[], OUT o_refusals jsonb, OUT o_take boolean[], OUT o_move bigint[], OUT o_pend bigint[],
-    OUT o_remaining bigint[], OUT o_balance bigint[], OUT o_debits bigint[], OUT o_credits bigint[], OUT o_version bigint[]
+    op_posting integer[], op_account integer[], op_create boolean[], op_currency text[], op_min bigint[],
+    op_max bigint[], r_posting integer[], r_first integer[], r_kind text[], r_id text[], r_version integer[],
+    r_create boolean[], r_stored integer[], r_document jsonb[], a_code text[], a_id bigint[], a_currency text[],
+    a_status text[], a_balance bigint[], a_debits bigint[], a_credits bigint[], a_min bigint[], a_max bigint[],
+    a_version bigint[], h_debit bigint[], h_credit bigint[], h_currency text[], h_remaining bigint[], h_open boolean[],
+    m_key text[], m_first integer[], m_debit integer[], m_credit integer[], m_amount bigint[], m_currency text[],
+    m_phase integer[], m_hold integer[], m_past boolean[], m_fingerprint bytea[],
+    e_amount bigint[], e_fingerprint bytea[],
+    OUT o_status integer[], OUT o_refusals jsonb[], OUT o_take boolean[], OUT o_move bigint[], OUT o_pend bigint[],
+    OUT o_remaining bigint[], OUT o_balance bigint[], OUT o_debits bigint[], OUT o_credits bigint[],
+    OUT o_version bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    v_holders jsonb := '{{}}';
-    v_versions jsonb := '{{}}';
     v_rooms jsonb := '{{}}';
     v_refusal jsonb;
     v_claim integer := 1;
@@ -81,7 +85,7 @@ DECLARE
     h integer;
     v_opened integer[];
 BEGIN
-    o_refusals := '{{}}';
+    o_refusals := array_fill(NULL::jsonb, ARRAY[cardinality(p_last)]);
     o_status := array_fill(0, ARRAY[cardinality(p_last)]);
     o_take := array_fill(false, ARRAY[cardinality(m_key)]);
     o_move := array_fill(0::bigint, ARRAY[cardinality(m_key)]);
@@ -90,12 +94,7 @@ BEGIN
     o_debits := o_balance;
     o_credits := o_balance;
     o_version := o_balance;
-    SELECT coalesce(jsonb_object_agg(x.claimed, x.holder) FILTER (WHERE x.holder IS NOT NULL), '{{}}') INTO v_holders
-    FROM unnest(c_claimed, c_holder) AS x (claimed, holder);
-    IF true = ANY (r_create) OR cardinality(g_posting) > 0 THEN
-        SELECT coalesce(jsonb_object_agg(r.kind || ':' || r.id, s.version), '{{}}') INTO v_versions
-        FROM unnest(r_kind, r_id, r_create) AS r (kind, id, creating), LATERAL stored_record(r.kind, r.id) s
-        WHERE r.creating OR cardinality(g_posting) > 0;
+    IF cardinality(g_posting) > 0 THEN
         SELECT coalesce(jsonb_object_agg(g, refund_room(g)), '{{}}') INTO v_rooms
         FROM (SELECT DISTINCT g FROM unnest(g_charge) g) AS charges (g) WHERE g IS NOT NULL;
     END IF;
@@ -103,8 +102,12 @@ BEGIN
     FOR i IN 1..cardinality(p_last) LOOP
         v_refusal := NULL;
         v_from := coalesce(p_last[i - 1], 0) + 1;
-        IF p_known[i] IS NOT NULL THEN
+        IF p_same[i] THEN
             o_status[i] := 2;
+            CONTINUE;
+        ELSIF NOT p_same[i] THEN
+            o_refusals[i] := jsonb_build_object('code', 'exists_with_different_facts',
+                'detail', 'posting ' || p_key[i] || ' exists with other facts');
             CONTINUE;
         END IF;
         v_opened := '{{}}';
@@ -112,16 +115,16 @@ BEGIN
         WHILE c_posting[v_claim] < i LOOP
             v_claim := v_claim + 1;
         END LOOP;
-        IF c_posting[v_claim] = i AND v_holders ->> c_claimed[v_claim] <> c_object[v_claim] THEN
-            v_refusal := jsonb_build_object('code', 'idempotency_key_taken', 'object_id', v_holders ->> c_claimed[v_claim],
-                'detail', 'the idempotency key belongs to ' || (v_holders ->> c_claimed[v_claim]));
+        IF c_posting[v_claim] = i AND c_holder[c_first[v_claim]] <> c_object[v_claim] THEN
+            v_refusal := jsonb_build_object('code', 'idempotency_key_taken', 'object_id', c_holder[c_first[v_claim]],
+                'detail', 'the idempotency key belongs to ' || c_holder[c_first[v_claim]]);
         END IF;
         WHILE r_posting[v_record] < i LOOP
             v_record := v_record + 1;
         END LOOP;
         k := v_record;
         WHILE v_refusal IS NULL AND r_posting[k] = i LOOP
-            IF r_create[k] AND v_versions ? (r_kind[k] || ':' || r_id[k]) THEN
+            IF r_create[k] AND r_stored[r_first[k]] IS NOT NULL THEN
                 v_refusal := jsonb_build_object('code', 'already_exists', 'object_id', r_id[k],
                     'detail', r_kind[k] || ' ' || r_id[k] || ' exists already');
             END IF;
@@ -134,8 +137,8 @@ BEGIN
             v_refusal := refuse_refund(v_rooms -> g_charge[v_guard], g_refund[v_guard], g_amount[v_guard]);
         END IF;
         WHILE op_posting[v_opening] <= i LOOP
-            IF op_posting[v_opening] = i AND a_id[op_account[v_opening]] IS NULL THEN
-                d := op_account[v_opening];
+            d := op_account[v_opening];
+            IF op_posting[v_opening] = i AND a_id[d] IS NULL THEN
                 a_id[d] := -d;
                 a_currency[d] := op_currency[v_opening];
                 a_status[d] := 'open';
@@ -146,6 +149,9 @@ BEGIN
                 a_min[d] := op_min[v_opening];
                 a_max[d] := op_max[v_opening];
                 v_opened := v_opened || d;
+            ELSIF op_posting[v_opening] = i AND op_create[v_opening] THEN
+                v_refusal := coalesce(v_refusal, jsonb_build_object('code', 'already_exists', 'object_id', a_code[d],
+                    'detail', 'account ' || a_code[d] || ' exists already'));
             END IF;
             v_opening := v_opening + 1;
         END LOOP;
@@ -206,7 +212,7 @@ BEGIN
         END LOOP;
 
         IF v_refusal IS NOT NULL THEN
-            o_refusals := o_refusals || jsonb_build_object(i::text, v_refusal);
+            o_refusals[i] := v_refusal;
             FOR j IN REVERSE p_last[i]..v_from LOOP
                 CONTINUE WHEN NOT o_take[j];
                 d := m_debit[j];
@@ -236,20 +242,17 @@ BEGIN
         END IF;
         o_status[i] := 1;
         IF c_posting[v_claim] = i THEN
-            v_holders := v_holders || jsonb_build_object(c_claimed[v_claim], c_object[v_claim]);
+            c_holder[c_first[v_claim]] := c_object[v_claim];
         END IF;
-        FOREACH k IN ARRAY v_opened LOOP
-            v_versions := v_versions || jsonb_build_object('account:' || a_code[k], 0);
-        END LOOP;
-        k := v_record;
-        WHILE r_posting[k] = i LOOP
-            IF r_version[k] > coalesce((v_versions ->> (r_kind[k] || ':' || r_id[k]))::integer, -1) THEN
-                v_versions := v_versions || jsonb_build_object(r_kind[k] || ':' || r_id[k], r_version[k]);
-                IF r_kind[k] IN ('charge', 'refund', 'dispute') AND cardinality(g_posting) > 0 THEN
-                    v_rooms := refund_rooms_after(v_rooms, r_kind[k], r_id[k], r_document[k]);
+        WHILE r_posting[v_record] = i LOOP
+            k := r_first[v_record];
+            IF r_version[v_record] > coalesce(r_stored[k], -1) THEN
+                r_stored[k] := r_version[v_record];
+                IF cardinality(g_posting) > 0 AND r_kind[v_record] IN ('charge', 'refund', 'dispute') THEN
+                    v_rooms := refund_rooms_after(v_rooms, r_kind[v_record], r_id[v_record], r_document[v_record]);
                 END IF;
             END IF;
-            k := k + 1;
+            v_record := v_record + 1;
         END LOOP;
     END LOOP;
     o_remaining := h_remaining;

@@ -35,7 +35,7 @@ BEGIN
     ORDER BY r.id, r.version DESC, r.posting
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, version = excluded.version, updated_at = excluded.updated_at,
-        document = excluded.document, internal = excluded.internal
+        document = excluded.document, internal = stored.internal || excluded.internal
     WHERE stored.version < excluded.version;
     GET DIAGNOSTICS v_written = ROW_COUNT;
     RETURN v_written;

@@ -70,7 +70,8 @@ CREATE TABLE ledger_transactions (
     merchant_id text NOT NULL,
     mode text NOT NULL,
     reference text,
-    recorded_at timestamptz NOT NULL
+    recorded_at timestamptz NOT NULL,
+    fingerprint bytea NOT NULL
 );
 
 -- No foreign keys on movements and entries: post_batch checks existence, check_books proves it again.

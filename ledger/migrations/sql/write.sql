@@ -16,13 +16,13 @@ $$;
 
 CREATE FUNCTION write_ledger_transactions(
     p_status integer[], p_last_id bigint, p_key text[], p_merchant text[], p_mode text[], p_reference text[],
-    p_recorded timestamptz[]
+    p_recorded timestamptz[], p_fingerprint bytea[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO ledger_transactions (id, key, merchant_id, mode, reference, recorded_at)
-    SELECT p_last_id + p.n, p.key, p.merchant, p.mode, p.reference, p.recorded
-    FROM unnest(p_key, p_merchant, p_mode, p_reference, p_recorded, p_status) WITH ORDINALITY
-        AS p (key, merchant, mode, reference, recorded, status, n)
+    INSERT INTO ledger_transactions (id, key, merchant_id, mode, reference, recorded_at, fingerprint)
+    SELECT p_last_id + p.n, p.key, p.merchant, p.mode, p.reference, p.recorded, p.fingerprint
+    FROM unnest(p_key, p_merchant, p_mode, p_reference, p_recorded, p_fingerprint, p_status) WITH ORDINALITY
+        AS p (key, merchant, mode, reference, recorded, fingerprint, status, n)
     WHERE p.status = 1;
 END
 $$;

@@ -112,12 +112,10 @@ def _run(sql: str) -> None:
 
 
 def _stored_kinds() -> str:
-    selects = [
+    return "\n    UNION ALL ".join(
         f"SELECT s.version, s.document FROM {table} s WHERE p_kind = '{kind}' AND s.id = p_id"
         for kind, (table, _) in RECORD_TABLES.items()
-    ]
-    selects.append("SELECT 0, NULL FROM accounts s WHERE p_kind = 'account' AND s.code = p_id")
-    return "\n    UNION ALL ".join(selects)
+    )
 
 
 def _write_kinds() -> str:
@@ -143,7 +141,7 @@ def _grant() -> None:
     _run("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC")
     _run("GRANT USAGE ON SCHEMA public TO ledgerline_app, ledgerline_api")
     _run("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO ledgerline_app")
-    _run("REVOKE INSERT ON ledger_clock FROM ledgerline_app")
+    _run("REVOKE INSERT ON ledger_clock, ledger_turn, alembic_version FROM ledgerline_app")
     _run(f"GRANT UPDATE ON {records}, {', '.join(APP_MAY_UPDATE)}, merchants, api_keys TO ledgerline_app")
     _run("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ledgerline_app")
     _run("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO ledgerline_app")

@@ -38,6 +38,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         idempotent=True,
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.94,
+        sandbox=True,
     ),
     RailProfile(
         name="card_beta",
@@ -49,6 +50,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         idempotent=True,
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.90,
+        sandbox=True,
     ),
     RailProfile(
         name="card_gamma",
@@ -60,6 +62,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         idempotent=True,
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.86,
+        sandbox=True,
     ),
     RailProfile(
         name="bank_instant",
@@ -71,6 +74,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         idempotent=True,
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.98,
+        sandbox=True,
         payout_destinations=frozenset({"iban"}),
     ),
     RailProfile(
@@ -83,6 +87,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         idempotent=True,
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.97,
+        sandbox=True,
         payout_destinations=frozenset({"iban", "card", "usdc"}),
     ),
 )
