@@ -14,7 +14,7 @@ from api.bookkeeping import commit_keyed
 from api.context import Core, CoreOf
 from api.errors import Problem, not_found
 from api.idempotency import ACCOUNT_DOCUMENT, read_write
-from api.objects import After, Limit, is_identifier
+from api.objects import After, Limit, check_cursor, is_identifier
 from api.reading import ReadScope, Row, Statement
 from api.rendering import Document, json_answer, list_answer, operation_answer
 from api.transfers import start_transfer
@@ -218,6 +218,7 @@ async def list_accounts(
         f"SELECT {ACCOUNT_DOCUMENT.format('a')} AS document FROM accounts a"
         " WHERE a.code > %(after)s AND a.merchant_id IS NOT NULL ORDER BY a.code LIMIT %(most)s"
     )
-    after = account_code(merchant.merchant_id, merchant.mode, starting_after) if starting_after else ""
+    cursor = check_cursor(starting_after)
+    after = account_code(merchant.merchant_id, merchant.mode, cursor) if cursor else ""
     (rows,) = await core.reads.rows(merchant.scope, Statement(sql, {"after": after, "most": limit + 1}))
     return list_answer([row["document"] for row in rows[:limit]], len(rows) > limit)

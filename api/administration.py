@@ -47,7 +47,7 @@ class CreateApiKey(WriteRequest):
     kind: Literal["secret", "admin"] = "secret"
 
 
-@router.post("/merchants", responses=schemas.writing(), openapi_extra=schemas.body(CreateMerchant))
+@router.post("/merchants", responses=schemas.creation(), openapi_extra=schemas.body(CreateMerchant))
 async def add_merchant(request: Request, admin: AdminCaller, core: CoreOf) -> Response:
     """Add a merchant. A repeat with the same key answers with the same merchant."""
     body = await read_body(request)
@@ -62,7 +62,7 @@ async def add_merchant(request: Request, admin: AdminCaller, core: CoreOf) -> Re
     return json_answer(merchant.document(), 201, None if merchant.created else {"Idempotent-Replayed": "true"})
 
 
-@router.post("/api_keys", responses=schemas.writing(), openapi_extra=schemas.body(CreateApiKey))
+@router.post("/api_keys", responses=schemas.creation(), openapi_extra=schemas.body(CreateApiKey))
 async def add_api_key(request: Request, admin: AdminCaller, core: CoreOf) -> Response:
     """Make a key; `secret` is shown this once. A repeat answers with the same key without it."""
     body = await read_body(request)
@@ -82,7 +82,7 @@ async def add_api_key(request: Request, admin: AdminCaller, core: CoreOf) -> Res
 
 @router.get("/api_keys", responses=schemas.reading())
 async def get_api_keys(
-    admin: AdminCaller, core: CoreOf, merchant: Annotated[str | None, Query(max_length=60)] = None
+    admin: AdminCaller, core: CoreOf, merchant: Annotated[str | None, Query(pattern=r"^mer_[a-z0-9]{1,40}$")] = None
 ) -> Response:
     """Return the keys, never their secrets."""
     async with core.services.key_admin.begin() as connection:

@@ -81,8 +81,10 @@ async def _challenged(core: Core, charge_id: str, token: str) -> Document:
     Raises:
         Problem: 404, there is no such charge in test mode or the token is not its own. Not retryable.
     """
+    if not is_identifier(charge_id):
+        raise not_found("challenge")
     expected = challenge_token(core.services.challenge_secret, charge_id)
-    if not is_identifier(charge_id) or not hmac.compare_digest(expected.encode(), token.encode()):
+    if not hmac.compare_digest(expected.encode(), token.encode()):
         raise not_found("challenge")
     statement = Statement("SELECT document, mode FROM charges WHERE id = %(id)s", {"id": charge_id})
     row = await core.reads.first(ReadScope(admin=True), statement)

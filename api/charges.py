@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from api.bodies import AccountId, Amount, CardToken, Currency, FreeText, Metadat
 from api.context import Core, CoreOf
 from api.errors import Problem
 from api.idempotency import KeyedRequest, key_statement, read_write
-from api.objects import After, Limit, list_objects, read_object
+from api.objects import After, Limit, Status, list_objects, read_object
 from api.reading import Statement
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Start
@@ -216,7 +216,7 @@ async def list_charges(
     core: CoreOf,
     limit: Limit = 10,
     starting_after: After = None,
-    status: Annotated[str | None, Query(max_length=20)] = None,
+    status: Status = None,
 ) -> Response:
     """Return charges, newest first."""
     documents, more = await list_objects(

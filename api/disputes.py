@@ -1,14 +1,12 @@
 """Disputes as they stand; evidence is not taken here yet."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from api import schemas
 from api.authentication import Caller
 from api.context import CoreOf
-from api.objects import After, Limit, list_objects, read_object
+from api.objects import After, Limit, OfCharge, Status, list_objects, read_object
 from api.rendering import json_answer, list_answer
 
 router = APIRouter(prefix="/v1", tags=["disputes"])
@@ -26,8 +24,8 @@ async def list_disputes(
     core: CoreOf,
     limit: Limit = 10,
     starting_after: After = None,
-    charge: Annotated[str | None, Query(max_length=80)] = None,
-    status: Annotated[str | None, Query(max_length=20)] = None,
+    charge: OfCharge = None,
+    status: Status = None,
 ) -> Response:
     """Return disputes, newest first."""
     filters = {"charge": charge, "status": status}

@@ -15,6 +15,8 @@ IDENTIFIER = re.compile(r"[a-z]{2,5}_[a-z0-9_]{1,120}")
 LIMIT_MOST = 100
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MOST, description="How many, at most.")]
+Status = Annotated[str | None, Query(pattern=r"^[a-z_]{1,20}$")]
+OfCharge = Annotated[str | None, Query(pattern=r"^ch_[a-z0-9]{1,60}$", description="Only those of this charge.")]
 After = Annotated[str | None, Query(max_length=128, description="The id after which the page starts.")]
 
 _TABLES = {
@@ -31,6 +33,17 @@ _FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.mer
 def is_identifier(text: str) -> bool:
     """Tell whether a text can be an id at all; nothing else is sent to the database."""
     return IDENTIFIER.fullmatch(text) is not None
+
+
+def check_cursor(starting_after: str | None) -> str | None:
+    """Return the id a page starts after.
+
+    Raises:
+        Problem: 422, it is no id. Not retryable.
+    """
+    if starting_after is not None and not is_identifier(starting_after):
+        raise Problem(422, "starting_after_invalid", "`starting_after` is an id.", param="starting_after")
+    return starting_after
 
 
 def one_statement(kind: str, object_id: str) -> Statement:
@@ -74,9 +87,7 @@ async def list_objects(
     """Return a page of documents, newest first, and whether more follow."""
     wanted = {name: value for name, value in (filters or {}).items() if value is not None}
     conditions = [f"{_FILTERS[name]} = %({name})s" for name in wanted]
-    if starting_after is not None:
-        if not is_identifier(starting_after):
-            raise Problem(422, "starting_after_invalid", "`starting_after` is an id.", param="starting_after")
+    if check_cursor(starting_after) is not None:
         conditions.append("o.id < %(starting_after)s")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     sql = f"SELECT {_shown(kind)} AS document FROM {_TABLES[kind]} o{where} ORDER BY o.id DESC LIMIT %(most)s"

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from schwifty import IBAN
@@ -17,7 +17,7 @@ from api.bodies import AccountId, Amount, CardToken, Currency, FreeText, Metadat
 from api.context import CoreOf
 from api.errors import Problem
 from api.idempotency import key_statement, read_write
-from api.objects import After, Limit, list_objects, read_object
+from api.objects import After, Limit, Status, list_objects, read_object
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Start
 from domain.identifiers import new_identifier
@@ -139,7 +139,7 @@ async def list_payouts(
     core: CoreOf,
     limit: Limit = 10,
     starting_after: After = None,
-    status: Annotated[str | None, Query(max_length=20)] = None,
+    status: Status = None,
 ) -> Response:
     """Return payouts, newest first."""
     documents, more = await list_objects(

@@ -17,7 +17,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api import schemas
 from api.authentication import Caller
-from api.bodies import Amount, Currency, parse_json, validate
+from api.bodies import Amount, Currency, RailName, parse_json, validate
 from api.context import Core, CoreOf
 from api.errors import Problem
 from api.reading import EVERYTHING, Row, Statement
@@ -47,11 +47,11 @@ class DisputeCallback(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
     type: Literal["dispute.created"]
-    rail_key: Annotated[str, Field(min_length=1, max_length=200)]
-    reference: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
+    rail_key: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+    reference: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
     amount: Amount
     currency: Currency
-    rail: Annotated[str, Field(max_length=60)] | None = None
+    rail: RailName
     reason: Annotated[str, Field(max_length=500)] | None = None
 
 
@@ -66,12 +66,16 @@ async def receive_callback(rail: str, request: Request, core: CoreOf) -> Respons
     """Take a rail's signed notice. 2xx once it is safe with us, also when it had come before."""
     raw = await request.body()
     check_signature(core.services.callback_secret, request.headers.get("rail-signature", ""), raw, time.time())
-    notice = validate(DisputeCallback, parse_json(raw))
-    parameters = {"rail_key": notice.rail_key, "rail": notice.rail or rail}
+    told = parse_json(raw)
+    if not isinstance(told, dict):
+        raise Problem(422, "body_must_be_object", "The request body is a JSON object.")
+    # One address may serve several rails: what is signed goes before what is in the path.
+    notice = validate(DisputeCallback, {"rail": rail, **told})
+    parameters = {"rail_key": notice.rail_key, "rail": notice.rail}
     row = await core.reads.first(EVERYTHING, Statement(_FIND_ATTEMPT, parameters))
     if row is None:
         raise Problem(404, "rail_key_not_found", "No order of ours has this rail key.", param="rail_key")
-    dispute = disputed(row, notice, notice.rail or rail)
+    dispute = disputed(row, notice)
     started = await _start_dispute(core, dispute)
     return json_answer({"received": True, "dispute": dispute.id, "duplicate": not started})
 
@@ -94,18 +98,18 @@ def check_signature(secret: bytes, header: str, body: bytes, now: float) -> None
     raise Problem(401, "signature_invalid", "The `Rail-Signature` is missing, wrong or too old.")
 
 
-def disputed(row: Row, notice: DisputeCallback, rail: str) -> Dispute:
+def disputed(row: Row, notice: DisputeCallback) -> Dispute:
     """Return the dispute of a notice; its id derives from the rail's reference, so it exists once."""
     charge = row["document"]
     merchant_id, mode = row["merchant_id"], Mode(row["mode"])
-    reference = f"dispute:{rail}:{notice.reference}"
+    reference = f"dispute:{notice.rail}:{notice.reference}"
     digest = hashlib.sha256(f"{merchant_id}/{mode}/{reference}".encode()).digest()
     return Dispute(
         id=f"dp_{encode_base32(int.from_bytes(digest[:16], 'big'), 26)}",
         merchant_id=merchant_id,
         mode=mode,
         charge=charge["id"],
-        rail=rail,
+        rail=notice.rail,
         rail_reference=notice.reference,
         amount_minor=notice.amount,
         fee_minor=_FEES.get(notice.currency, _FEES["*"]),

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -13,7 +13,7 @@ from api.bodies import Amount, FreeText, Metadata, WriteRequest
 from api.context import Core, CoreOf
 from api.errors import Problem
 from api.idempotency import KeyedRequest, check_same_request, claimed_key, key_statement, read_write
-from api.objects import After, Limit, first_document, list_objects, one_statement, read_object
+from api.objects import After, Limit, OfCharge, Status, first_document, list_objects, one_statement, read_object
 from api.reading import Statement
 from api.rendering import Document, json_answer, list_answer, operation_answer, ordered
 from api.starting import Start
@@ -119,8 +119,8 @@ async def list_refunds(
     core: CoreOf,
     limit: Limit = 10,
     starting_after: After = None,
-    charge: Annotated[str | None, Query(max_length=80)] = None,
-    status: Annotated[str | None, Query(max_length=20)] = None,
+    charge: OfCharge = None,
+    status: Status = None,
 ) -> Response:
     """Return refunds, newest first."""
     filters = {"charge": charge, "status": status}

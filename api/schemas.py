@@ -264,12 +264,12 @@ def change(model: type[BaseModel]) -> Responses:
     }
 
 
-def creation(model: type[BaseModel]) -> Responses:
+def creation(model: type[BaseModel] | None = None) -> Responses:
     """Return the answers of a POST that creates `model` and moves nothing."""
-    return {
-        201: {"model": model, "description": "Created."},
-        **_problems(400, 401, 404, 409, 413, 415, 422, 500, 503),
-    }
+    created: dict[str, Any] = {"description": "Created."}
+    if model is not None:
+        created["model"] = model
+    return {201: created, **_problems(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)}
 
 
 def writing(model: type[BaseModel] | None = None) -> Responses:

@@ -1,9 +1,8 @@
 """Transfers between two ledger accounts of one merchant: create, read."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -14,7 +13,7 @@ from api.bodies import AccountId, Amount, Currency, Instant, Metadata, RailName,
 from api.context import Core, CoreOf
 from api.errors import Problem
 from api.idempotency import KeyedRequest, key_statement, read_write
-from api.objects import After, Limit, list_objects, read_object
+from api.objects import After, Limit, Status, list_objects, read_object
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Landing, Start
 from domain.identifiers import new_identifier
@@ -112,7 +111,7 @@ async def list_transfers(
     core: CoreOf,
     limit: Limit = 10,
     starting_after: After = None,
-    status: Annotated[str | None, Query(max_length=20)] = None,
+    status: Status = None,
 ) -> Response:
     """Return transfers, newest first."""
     documents, more = await list_objects(

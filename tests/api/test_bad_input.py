@@ -175,5 +175,7 @@ async def test_queries(shop: Shop) -> None:
     assert_problem(await shop.send("GET", "/events?after=-1"), 422, "after_invalid", "after")
     assert_problem(await shop.send("GET", "/accounts/acct_q/balance?at=now"), 422, "timestamp_invalid", "at")
     assert_problem(await shop.send("GET", "/accounts/acct_q/balance?axis=x"), 422, "axis_invalid", "axis")
+    for query in ("charges?status=%00", "refunds?charge=%00", "accounts?starting_after=%00", "events?type=%00"):
+        assert_problem(await shop.send("GET", f"/{query}"), 422)
     for path in ("/charges/ch_nobody", "/charges/%00", "/refunds/'", "/accounts/x", "/events/evt_no", "/disputes/1"):
         assert_problem(await shop.send("GET", path), 404)

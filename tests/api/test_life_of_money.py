@@ -65,6 +65,18 @@ async def test_two_captures_at_once_one_wins(real_shop: Shop) -> None:
     assert (await real_shop.get(f"/charges/{charge['id']}"))["amount_captured"] == 5000
 
 
+async def test_two_different_captures_with_one_key(real_shop: Shop) -> None:
+    """Temporal gives both the same update; the key's row tells whose it was."""
+    charge = await authorized(real_shop)
+    path = f"/charges/{charge['id']}/capture"
+    posts = [real_shop.post(path, {"amount": 1000 + turn, "final": False}, key="both") for turn in range(2)]
+    answers = sorted(await asyncio.gather(*posts), key=lambda answer: answer.status_code)
+    assert answers[0].status_code == 200
+    assert_problem(answers[1], 422, "idempotency_key_reused", "amount")
+    captured = (await real_shop.get(f"/charges/{charge['id']}"))["amount_captured"]
+    assert captured == answers[0].json()["amount_captured"] in (1000, 1001)
+
+
 async def test_void_then_everything_else_conflicts(real_shop: Shop) -> None:
     charge = await authorized(real_shop)
     path = f"/charges/{charge['id']}"

@@ -1,5 +1,6 @@
 """Whatever goes wrong is a problem document with a request id, and says nothing it should not."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -85,3 +86,20 @@ async def test_the_api_role_cannot_write_what_it_reads(database: Any) -> None:
                 await connection.rollback()
             else:
                 raise AssertionError(statement)
+
+
+async def test_reads_survive_a_restart_of_the_database(world: World, database: Any) -> None:
+    """Connections that died while they lay in the pool are replaced, not passed on as errors."""
+    shop = await world.shop()
+    await shop.post("/accounts", {"currency": "EUR", "id": "acct_still_here"})
+    for _ in range(3):
+        await asyncio.gather(*[shop.get("/accounts") for _ in range(12)])
+        async with await psycopg.AsyncConnection.connect(database.admin_url) as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledgerline_api'"
+            )
+        await asyncio.sleep(0.05)
+        answers = await asyncio.gather(
+            *[shop.send("GET", path) for path in ("/accounts", "/accounts/acct_still_here/balance") * 8]
+        )
+        assert {answer.status_code for answer in answers} == {200}

@@ -103,17 +103,17 @@ class LedgerlineInstance:
         finally:
             self._kill(family)
 
-    def kill_everything(self) -> None:
-        """Kill -9 the supervisor; the kernel takes its children along. Returns when all are gone."""
+    def kill_supervisor(self) -> None:
+        """Kill -9 `up` alone and return at once: what it started is still on its way out."""
         assert self._process is not None
-        family = self._family()
         self._process.kill()
         self._process.wait()
-        wait_until(
-            lambda: not any(_lives(process) for process in family),
-            seconds=STOP_SECONDS_MAX,
-            what=lambda: f"still alive: {[process.pid for process in family if _lives(process)]}",
-        )
+
+    def kill_everything(self) -> None:
+        """Kill -9 `up` and every process it started, as a power cut would."""
+        family = self._family()
+        self.kill_supervisor()
+        self._kill(family)
 
     def pid_of(self, part: str) -> int:
         """The pid of one of PARTS as the supervisor wrote it down last."""

@@ -12,7 +12,7 @@ import httpx
 from tests.e2e.instance import API, LOOK_SECONDS, PARTS, POSTGRES, LedgerlineInstance
 from tests.simulation.crowd import Crowd
 
-EVERYTHING = "the supervisor and all of them"
+SUPERVISOR, EVERYTHING = "the supervisor", "the supervisor and all of them"
 RUN_SECONDS_MAX = 900.0
 FLOWS = ("authorize", "authorize", "capture", "refund", "payout", None)
 FAULTS = (
@@ -42,7 +42,7 @@ class Chaos:
     def run(self) -> None:
         """Do harm until the clients have told all their stories."""
         first = self._dice.sample(PARTS, len(PARTS))
-        kills = [*first, EVERYTHING, API, POSTGRES]
+        kills = [*first, EVERYTHING, API, SUPERVISOR, POSTGRES]
         kill_at = [(number + 1) * self._crowd.operations // (len(kills) + 1) for number in range(len(kills))]
         fault_every = max(1, self._crowd.operations // 40)
         fault_at = fault_every
@@ -61,6 +61,9 @@ class Chaos:
         started = time.monotonic()
         if part == EVERYTHING:
             self._instance.kill_everything()
+            self._instance.start()
+        elif part == SUPERVISOR:
+            self._instance.kill_supervisor()
             self._instance.start()
         else:
             self._instance.await_restart(part, self._instance.kill_part(part))

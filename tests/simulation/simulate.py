@@ -152,7 +152,9 @@ class Inspection:
         made = {
             answer.key
             for answer in self._notebook.answers
-            if answer.document is not None and answer.code != "idempotency_key_reused" and answer.status != 409
+            if answer.document is not None
+            and answer.path == COLLECTIONS[answer.document["object"]]
+            and answer.code != "idempotency_key_reused"
         }
         for key in made - self._books.claimed_keys():
             self._verdict.findings.append(f"{key} was answered with an object but is not remembered")

@@ -13,7 +13,8 @@ BEGIN
         v_written := v_written
             + write_policies(p_status, p_recorded, r_posting, r_kind, r_id, r_version, r_document);
     END IF;
-    RETURN v_written < (SELECT count(DISTINCT (r.kind, r.id)) FROM unnest(r_posting, r_kind, r_id) AS r (posting, kind, id)
+    RETURN v_written < (SELECT count(DISTINCT (r.kind, r.id))
+        FROM unnest(r_posting, r_kind, r_id) AS r (posting, kind, id)
         WHERE p_status[r.posting] = 1 AND r.kind <> 'account');
 END
 $$;

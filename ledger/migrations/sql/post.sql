@@ -5,12 +5,13 @@
 -- order; m_debit and m_credit are positions in a_code, m_hold in h_key or 0, m_first the first movement with
 -- the same key), a_code the accounts sorted. p_last is the number of movements up to and with a posting.
 -- m_phase: 1 post, 2 hold, 3 post_hold, 4 post_hold_final, 5 void_hold. p_rest: claims, guards, openings,
--- records, events and audit drafts, each with its posting `n`; `first` is the position of the first claim of the same
--- key, or record of the same object.
+-- records, events and audit drafts, each with its posting `n`; `first` is the position of the first claim of the
+-- same key, or record of the same object.
 -- o_status by posting: 0 refused, 1 posted, 2 posted earlier. Recorded instants: o_now + (n + p_last[n]) us.
 CREATE FUNCTION post_batch(
     p_key text[], p_merchant text[], p_mode text[], p_reference text[], p_fingerprint bytea[],
-    p_last integer[], a_code text[], h_key text[], m_posting integer[], m_key text[], m_first integer[], m_debit integer[], m_credit integer[],
+    p_last integer[], a_code text[], h_key text[], m_posting integer[], m_key text[], m_first integer[],
+    m_debit integer[], m_credit integer[],
     m_amount bigint[], m_currency text[], m_kind text[], m_reference text[], m_phase integer[], m_hold integer[],
     m_effective timestamptz[], m_past boolean[], m_fingerprint bytea[], p_rest jsonb,
     OUT o_status integer[], OUT o_now timestamptz, OUT o_ledger_transaction bigint, OUT o_movement bigint,
@@ -103,10 +104,11 @@ BEGIN
         FROM unnest(m_key) WITH ORDINALITY k (key, n) LEFT JOIN movements m ON m.key = k.key;
     END IF;
 
-    SELECT d.* INTO o_status, v_refusals, m_take, o_move, m_pend, h_remaining, o_balance, l_debits, l_credits, l_version
-    FROM decide_in_turn(p_key, v_same, p_last, c_posting, c_first, c_object, c_holder, g_posting, g_charge, g_refund, g_amount,
-        op_posting, op_account, op_create, op_currency, op_min, op_max, r_posting, r_first, r_kind, r_id, r_version,
-        r_create, r_stored, r_document, a_code, a_id, a_currency, a_status, a_balance, a_debits, a_credits, a_min,
+    SELECT d.* INTO o_status, v_refusals, m_take, o_move, m_pend, h_remaining, o_balance, l_debits, l_credits,
+        l_version
+    FROM decide_in_turn(p_key, v_same, p_last, c_posting, c_first, c_object, c_holder, g_posting, g_charge, g_refund,
+        g_amount, op_posting, op_account, op_create, op_currency, op_min, op_max, r_posting, r_first, r_kind, r_id,
+        r_version, r_create, r_stored, r_document, a_code, a_id, a_currency, a_status, a_balance, a_debits, a_credits, a_min,
         a_max, a_version, h_debit, h_credit, h_currency, h_remaining, h_open, m_key, m_first, m_debit, m_credit,
         m_amount, m_currency, m_phase, m_hold, m_past, m_fingerprint, e_amount, e_fingerprint) d;
     IF p_rest ? 'openings' THEN
@@ -120,11 +122,12 @@ BEGIN
     o_movement := v_clock.last_movement_id;
     SELECT array_agg(o_now + (i + p_last[i]) * interval '1 microsecond' ORDER BY i) INTO p_recorded
     FROM generate_series(1, np) i;
-    PERFORM write_ledger_transactions(o_status, o_ledger_transaction, p_key, p_merchant, p_mode, p_reference, p_recorded,
-        p_fingerprint);
+    PERFORM write_ledger_transactions(o_status, o_ledger_transaction, p_key, p_merchant, p_mode, p_reference,
+        p_recorded, p_fingerprint);
     IF true = ANY (m_take) THEN
         PERFORM write_movements(o_now, o_movement, o_ledger_transaction, m_take, m_posting, m_key, m_debit, m_credit,
-            m_amount, m_currency, m_kind, m_reference, m_phase, m_hold, m_effective, m_fingerprint, h_key, a_id, o_move);
+            m_amount, m_currency, m_kind, m_reference, m_phase, m_hold, m_effective, m_fingerprint, h_key, a_id,
+            o_move);
         PERFORM write_entries(o_now, o_movement, m_posting, m_debit, m_credit, m_amount, m_effective, o_move, m_pend,
             a_id, o_balance, l_debits, l_credits, l_version);
         IF cardinality(h_key) > 0 THEN
@@ -140,8 +143,8 @@ BEGIN
             r_document := with_entries(r_posting, r_kind, r_document, m_posting, m_debit, m_credit, m_amount, a_code,
                 o_move, o_movement, o_balance);
         END IF;
-        v_stale := write_records(p_merchant, p_mode, o_status, p_recorded, r_posting, r_kind, r_id, r_version, r_document,
-            r_internal);
+        v_stale := write_records(p_merchant, p_mode, o_status, p_recorded, r_posting, r_kind, r_id, r_version,
+            r_document, r_internal);
     END IF;
     IF p_rest ? 'events' THEN
         PERFORM write_events(p_rest -> 'events', p_merchant, p_mode, o_status, p_recorded, r_document);

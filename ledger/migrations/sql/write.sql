@@ -161,7 +161,9 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION entry_id(p_id bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'le_' || lpad(p_id::text, 16, '0') $$;
+CREATE FUNCTION entry_id(p_id bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'le_' || lpad(p_id::text, 16, '0')
+$$;
 
 CREATE FUNCTION public_account(p_code text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT regexp_replace(p_code, '^.*/', '')
@@ -222,8 +224,8 @@ $$;
 -- One audit record per accepted posting, chained: sha256(previous || content hash || signature).
 -- Returns the end of the chain.
 CREATE FUNCTION write_audit(
-    p_drafts jsonb, p_last_sequence bigint, p_last_hash bytea, p_key text[], p_merchant text[], p_mode text[], p_status integer[],
-    p_recorded timestamptz[]
+    p_drafts jsonb, p_last_sequence bigint, p_last_hash bytea, p_key text[], p_merchant text[], p_mode text[],
+    p_status integer[], p_recorded timestamptz[]
 ) RETURNS bytea LANGUAGE plpgsql AS $$
 DECLARE
     v_content bytea[];
