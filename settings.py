@@ -97,7 +97,6 @@ class Settings(BaseSettings):
     sync_budget_seconds: float = Field(
         default=10.0, gt=0, description="How long a request waits for an outcome before answering 202 or 409."
     )
-    request_bytes_max: int = Field(default=1_000_000, gt=0, description="Largest request body taken; above it 413.")
     workflow_tasks_max: int = Field(default=64, ge=2, description="Workflow tasks one worker runs at a time.")
     activities_max: int = Field(default=128, ge=1, description="Regular activities one worker runs at a time.")
     local_activities_max: int = Field(default=256, ge=1, description="Local activities one worker runs at a time.")

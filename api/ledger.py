@@ -14,7 +14,7 @@ from api.reading import EVERYTHING
 from api.rendering import Document, json_answer
 from domain.identifiers import public_account_id
 from domain.timestamps import rfc3339
-from ledger.balances import CurrencyTotals, trial_balance
+from ledger.balances import CurrencyTotals, merchant_totals, trial_balance
 from ledger.invariants import Violation, check_books
 
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
@@ -29,15 +29,22 @@ async def get_trial_balance(
     core: CoreOf,
     at: Annotated[str | None, Query(max_length=40, description="RFC 3339; now when it is not given.")] = None,
 ) -> Response:
-    """Return every account's balance at one instant: the whole book with an admin key, else one's own accounts."""
+    """Return every account's balance at one instant: the whole book with an admin key, else one's own accounts.
+
+    A merchant's `currencies` are what its own movements debited and credited, both legs of each.
+    """
     instant = parse_at(at)
     async with core.reads.connection(principal.scope) as connection:
         found = await trial_balance(connection, instant)
+    totals = found.currencies
+    if principal.merchant_id is not None and principal.mode is not None:
+        async with core.reads.connection(EVERYTHING) as connection:
+            totals = await merchant_totals(connection, principal.merchant_id, principal.mode, found.at)
     return json_answer(
         {
             "object": "trial_balance",
             "at": rfc3339(found.at),
-            "currencies": [_totals(totals) for totals in found.currencies],
+            "currencies": [_totals(one) for one in totals],
             "accounts": [
                 {
                     "account": code if principal.admin else public_account_id(code),

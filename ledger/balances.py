@@ -15,6 +15,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from domain.identifiers import Mode
+
 
 class Axis(StrEnum):
     """Which time an instant is on: when the ledger recorded it, or when it counts from in business."""
@@ -230,6 +232,26 @@ async def trial_balance(connection: AsyncConnection, at: datetime | None = None)
         for currency in sorted({currency for _, currency, _ in accounts})
     )
     return TrialBalance(at=rows[0]["at"], currencies=tuple(totals), accounts=accounts)
+
+
+async def merchant_totals(
+    connection: AsyncConnection, merchant_id: str, mode: Mode, at: datetime
+) -> tuple[CurrencyTotals, ...]:
+    """Return what a merchant's own movements debited and credited by an instant, both legs of each. Reads only.
+
+    A merchant sees only its own accounts, whose balances cannot sum to zero; its movements do.
+    """
+    rows = await _rows(
+        connection,
+        "SELECT m.currency, sum(e.amount_minor) FILTER (WHERE e.direction = 'debit')::bigint AS debits_minor,"
+        " sum(e.amount_minor) FILTER (WHERE e.direction = 'credit')::bigint AS credits_minor"
+        " FROM ledger_transactions t JOIN movements m ON m.ledger_transaction_id = t.id"
+        " JOIN entries e ON e.id IN (2 * m.id - 1, 2 * m.id)"
+        " WHERE t.merchant_id = %(merchant)s AND t.mode = %(mode)s AND e.recorded_at <= %(at)s"
+        " GROUP BY m.currency ORDER BY m.currency",
+        {"merchant": merchant_id, "mode": mode.value, "at": at},
+    )
+    return tuple(CurrencyTotals(**row) for row in rows)
 
 
 def _balance(row: dict[str, Any] | None) -> Balance | None:

@@ -41,7 +41,8 @@ class RailProfile:
     `settlement_seconds`: from approval to final money. `final_funds`: the approval itself is final.
     `idempotent`: a re-sent rail key is never done twice. `not_found_final_after_seconds`: an order
     the rail doesn't know that long after it was sent will never happen; None: it gives no such
-    promise. `sandbox`: moves no real money, so live mode never sees it. `approval_prior`: expected share of approvals before anything was learned.
+    promise. `sandbox`: moves no real money, so live mode never sees it.
+    `approval_prior`: expected share of approvals before anything was learned.
     """
 
     name: str

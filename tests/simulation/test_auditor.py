@@ -13,15 +13,15 @@ CLEARING = ("rail_clearing:card_alpha", "EUR")
 
 
 def _row(rail_key: str, kind: str, amount: int, **fields: Any) -> Document:
-    row = {"rail": "card_alpha", "rail_key": rail_key, "kind": kind, "amount": amount, "currency": "EUR"}
+    row: Document = {"rail": "card_alpha", "rail_key": rail_key, "kind": kind, "amount": amount, "currency": "EUR"}
     return {**row, "outcome": "approved", "capture": False, "at": "2026-11-01T00:00:00Z", **fields}
 
 
 def _world() -> dict[str, Any]:
-    charge = {"object": "charge", "id": "ch_1", "status": "settled", "currency": "EUR", "account": "acct_a"}
+    charge: Document = {"object": "charge", "id": "ch_1", "status": "settled", "currency": "EUR", "account": "acct_a"}
     charge |= {"amount": 8420, "amount_captured": 8420, "fee": 158}
     held = {**charge, "id": "ch_2", "status": "authorized", "amount_captured": 1000, "fee": 54}
-    refund = {"object": "refund", "id": "re_1", "status": "succeeded", "currency": "EUR", "account": "acct_a"}
+    refund: Document = {"object": "refund", "id": "re_1", "status": "succeeded", "currency": "EUR", "account": "acct_a"}
     lost = {**charge, "id": "ch_3", "status": "unknown", "amount_captured": 0, "fee": 0}
     operations = [
         _row("ch_1:1", "authorize", 8420, outcome="declined"),
