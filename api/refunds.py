@@ -25,8 +25,10 @@ from workflows.refund import RefundWorkflow, StartRefund
 router = APIRouter(prefix="/v1", tags=["refunds"])
 
 _BOUND = (
-    "SELECT coalesce(sum(r.amount_minor), 0)::bigint AS bound FROM refunds r"
-    " WHERE r.charge_id = %(id)s AND r.status <> 'failed'"
+    "SELECT (coalesce((SELECT sum(r.amount_minor) FROM refunds r"
+    " WHERE r.charge_id = %(id)s AND r.status <> 'failed'), 0)"
+    " + coalesce((SELECT sum(d.amount_minor) FROM disputes d"
+    " WHERE d.charge_id = %(id)s AND d.status <> 'won'), 0))::bigint AS bound"
 )
 
 
@@ -61,8 +63,8 @@ async def _new_refund(core: Core, asked: KeyedRequest, wanted: CreateRefund) -> 
     """Return the refund to start.
 
     Raises:
-        Problem: 404 no such charge, 409 it is not captured, 422 nothing is left or the key belongs to
-            another request. Not retryable.
+        Problem: 404 no such charge, 409 it is not captured, 422 the key belongs to another request.
+            Not retryable.
     """
     merchant = asked.merchant
     bound = Statement(_BOUND, {"id": wanted.charge})
@@ -76,17 +78,15 @@ async def _new_refund(core: Core, asked: KeyedRequest, wanted: CreateRefund) -> 
     if charge["amount_captured"] == 0:
         raise _not_captured(charge)
     remaining = charge["amount_captured"] - bounds[0]["bound"]
-    if wanted.amount is None and remaining <= 0 and claimed is None:
-        detail = "Nothing is left of this charge to refund."
-        raise Problem(422, "exceeds_refundable_amount", detail, members={"remaining": 0, "charge": ordered(charge)})
     number = next(attempt["number"] for attempt in charge["attempts"] if attempt["outcome"] == "approved")
     return Refund(
         id=new_identifier("re"),
         merchant_id=merchant.merchant_id,
         mode=merchant.mode,
         charge=charge["id"],
-        # A repeat of a full refund finds nothing left; its own key leads to the first one.
-        amount_minor=wanted.amount or max(remaining, 1),
+        # With nothing left the ledger refuses, and the refusal is remembered under the key; a repeat of
+        # a full refund is led to the first one by its key.
+        amount_minor=wanted.amount or (remaining if remaining > 0 else charge["amount_captured"]),
         currency=charge["currency"],
         account=charge["account"],
         rail=charge["rail"],

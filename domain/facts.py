@@ -25,7 +25,8 @@ class ChargeAuthorized:
 class ChargeCaptured:
     """A rail took money for a charge. `held`: it had been authorized before.
 
-    `final`: what is left of the hold is released. `fee_minor` is this capture's own fee.
+    `final`: what is left of the hold is released. `fee_minor` is this capture's own fee. `capture` names
+    it within the charge: `sale`, or the tag of its idempotency key.
     """
 
     fact: Literal["charge_captured"] = "charge_captured"
@@ -35,7 +36,7 @@ class ChargeCaptured:
     amount_minor: int
     fee_minor: int
     currency: str
-    capture_number: int = 1
+    capture: str = "sale"
     held: bool = False
     final: bool = True
 

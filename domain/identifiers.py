@@ -3,6 +3,7 @@
 Random ids are made by the API, never inside a workflow; everything a workflow names is derived.
 """
 
+import hashlib
 import os
 import re
 import time
@@ -48,9 +49,15 @@ def rail_key(operation_id: str, attempt_number: int) -> str:
     return f"{operation_id}:{attempt_number}"
 
 
-def capture_operation(charge_id: str, capture_number: int) -> str:
-    """Return the operation id of the n-th capture of a charge."""
-    return f"{charge_id}.capture{capture_number}"
+def capture_tag(idempotency_key: str) -> str:
+    """Return the name of a capture within its charge: derived from its key, so that no re-run of
+    concurrent captures in another order can mistake one for the other."""
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()[:12]
+
+
+def capture_operation(charge_id: str, tag: str) -> str:
+    """Return the operation id of a capture of a charge."""
+    return f"{charge_id}.capture-{tag}"
 
 
 def void_operation(charge_id: str) -> str:

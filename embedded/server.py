@@ -66,7 +66,14 @@ class HttpServer:
             )
         rotate_log(self._log)
         before = self._log.stat().st_size if self._log.exists() else 0
-        self.process = launch(self._command, log_path=self._log, environment=self._environment, cwd=self._cwd)
+        # Killed with its supervisor: what it would drain into dies at the same moment, and a crash loses nothing.
+        self.process = launch(
+            self._command,
+            log_path=self._log,
+            environment=self._environment,
+            cwd=self._cwd,
+            death_signal=signal.SIGKILL,
+        )
         deadline = time.monotonic() + patience_seconds
         while not (owns_port(self.process.pid, self.port) and self.is_ready()):
             ended = self.process.poll() is not None

@@ -92,7 +92,7 @@ def _charge_authorized(book: _Book, fact: facts.ChargeAuthorized) -> Iterable[Mo
 
 
 def _charge_captured(book: _Book, fact: facts.ChargeCaptured) -> Iterable[Movement]:
-    part = f"capture{fact.capture_number}"
+    part = f"capture-{fact.capture}"
     phase = Phase.POST
     if fact.held:
         phase = Phase.POST_HOLD_FINAL if fact.final else Phase.POST_HOLD

@@ -14,6 +14,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.charge import Charge, ChargeStatus, charge_document
     from domain.facts import Fact
+    from domain.identifiers import capture_tag
     from domain.ledger import KeyClaim, Record, Refusal, RefusalCode
     from domain.rail import Attempt, DeclineClass, Outcome, RailAnswer, RailRequest
     from domain.risk import RiskDecision
@@ -257,10 +258,10 @@ class ChargeWorkflow:
             conflict = charge_states.capture_conflict(self._charge, request.amount_minor)
             if conflict is not None:
                 return conflict
-            attempt = charge_states.capture_attempt(self._charge, request.amount_minor)
+            tag = capture_tag(request.claim.key)
+            attempt = charge_states.capture_attempt(self._charge, request.amount_minor, tag)
             attempt = replace(attempt, requested_at=workflow.now())
-            ahead = replace(self._charge, captures=self._charge.captures + 1)
-            taken, resumed = await self._claim(ahead, request.claim, actor=request.actor, attempts=(attempt,))
+            taken, resumed = await self._claim(self._charge, request.claim, actor=request.actor, attempts=(attempt,))
             if taken:
                 return charge_states.key_conflict()
             attempt, answer = await self._insist(attempt, resumed=resumed)
@@ -270,7 +271,12 @@ class ChargeWorkflow:
                     self._charge, f"the rail declined the capture: {answer.decline_code}"
                 )
             charge, facts = charge_states.captured(
-                self._charge, self._terms, attempt.amount_minor, final=request.final, final_funds=answer.final_funds
+                self._charge,
+                self._terms,
+                attempt.amount_minor,
+                final=request.final,
+                final_funds=answer.final_funds,
+                capture=tag,
             )
             await self._commit(charge, event="charge.captured", facts=facts, attempts=(attempt,))
             return ChargeAnswer(document=charge_document(self._charge))

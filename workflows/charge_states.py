@@ -48,7 +48,13 @@ def approved(
 
 
 def captured(
-    charge: Charge, terms: AssessedCharge, amount_minor: int, *, final: bool, final_funds: bool
+    charge: Charge,
+    terms: AssessedCharge,
+    amount_minor: int,
+    *,
+    final: bool,
+    final_funds: bool,
+    capture: str = "sale",
 ) -> tuple[Charge, tuple[Fact, ...]]:
     """Return the charge after taking `amount_minor` of it.
 
@@ -57,7 +63,6 @@ def captured(
     """
     assert charge.rail is not None
     held = not charge.capture
-    number = charge.captures if held else 1
     fixed = terms.fee_fixed_minor if charge.amount_captured_minor == 0 else 0
     fee = fee_minor(amount_minor, Price(basis_points=terms.fee_basis_points, fixed_minor=fixed))
     total = charge.amount_captured_minor + amount_minor
@@ -69,7 +74,7 @@ def captured(
         amount_minor=amount_minor,
         fee_minor=fee,
         currency=charge.currency,
-        capture_number=number,
+        capture=capture,
         held=held,
         final=final,
     )
@@ -77,7 +82,7 @@ def captured(
     charge = replace(
         without_waiting(charge),
         status=closed if final else ChargeStatus.AUTHORIZED,
-        captures=number,
+        captures=charge.captures + 1,
         amount_captured_minor=total,
         fee_minor=charge.fee_minor + fee,
     )
@@ -154,11 +159,11 @@ def capture_conflict(charge: Charge, amount_minor: int | None) -> ChargeAnswer |
     return None
 
 
-def capture_attempt(charge: Charge, amount_minor: int | None) -> Attempt:
-    """Return the first attempt of the charge's next capture."""
+def capture_attempt(charge: Charge, amount_minor: int | None, tag: str) -> Attempt:
+    """Return the first attempt of a capture, named by the tag of its idempotency key."""
     remaining = charge.amount_minor - charge.amount_captured_minor
     amount = remaining if amount_minor is None else amount_minor
-    return _follow_up(charge, capture_operation(charge.id, charge.captures + 1), Flow.CAPTURE, amount)
+    return _follow_up(charge, capture_operation(charge.id, tag), Flow.CAPTURE, amount)
 
 
 def void_attempt(charge: Charge) -> Attempt:

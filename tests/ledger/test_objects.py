@@ -250,3 +250,17 @@ async def test_a_known_key_with_other_facts_is_refused_with_what_is_stored(poste
     for result in (other, moved):
         assert result.refusal is not None and result.refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
         assert result.documents == {charge_id: unknown.document}
+
+
+async def test_create_only_sees_an_id_in_use_also_beside_a_repetition_of_its_posting(
+    poster: Poster, world: World
+) -> None:
+    """Found by Hypothesis: the stored version was looked up for the first record of an id in a batch only."""
+    charge = world.charge(new_identifier("ch"))
+    first = world.posting(records=(charge,))
+    assert (await poster.post(first)).refusal is None
+    creating = world.posting(records=(dataclasses.replace(charge, create_only=True),))
+    # The first one goes alone; the other three gather and make one batch.
+    answers = await asyncio.gather(*(poster.post(one) for one in (world.posting(), first, world.posting(), creating)))
+    assert answers[1].duplicate
+    assert answers[3].refusal is not None and answers[3].refusal.code is RefusalCode.ALREADY_EXISTS

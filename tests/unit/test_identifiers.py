@@ -10,6 +10,7 @@ from domain.identifiers import (
     Mode,
     account_code,
     capture_operation,
+    capture_tag,
     default_account_id,
     encode_base32,
     new_identifier,
@@ -35,7 +36,9 @@ def test_base32_keeps_the_order_of_numbers(one: int, other: int) -> None:
 def test_the_names_that_idempotency_rests_on() -> None:
     assert workflow_id("mer_a", Mode.TEST, "ord_7741") == "mer_a/test/ord_7741"
     assert rail_key("ch_1", 2) == "ch_1:2"
-    assert rail_key(capture_operation("ch_1", 1), 1) == "ch_1.capture1:1"
+    tag = capture_tag("ord_7741/capture")
+    assert rail_key(capture_operation("ch_1", tag), 1) == f"ch_1.capture-{tag}:1"
+    assert tag != capture_tag("ord_7741/capture2")
 
 
 def test_account_codes_keep_merchants_and_modes_apart() -> None:

@@ -38,17 +38,17 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
     (
         facts.ChargeCaptured(**CHARGE, amount_minor=8420, fee_minor=158),
         [
-            ("ch_1:capture1:gross", CLEARING, OWNED, 8420, POST, None, False),
-            ("ch_1:capture1:fee", OWNED, FEES, 158, POST, None, True),
+            ("ch_1:capture-sale:gross", CLEARING, OWNED, 8420, POST, None, False),
+            ("ch_1:capture-sale:fee", OWNED, FEES, 158, POST, None, True),
         ],
     ),
     (
-        facts.ChargeCaptured(**CHARGE, amount_minor=100, fee_minor=0, capture_number=2, held=True, final=False),
-        [("ch_1:capture2:gross", CLEARING, OWNED, 100, PART, "ch_1:hold", False)],
+        facts.ChargeCaptured(**CHARGE, amount_minor=100, fee_minor=0, capture="t2", held=True, final=False),
+        [("ch_1:capture-t2:gross", CLEARING, OWNED, 100, PART, "ch_1:hold", False)],
     ),
     (
-        facts.ChargeCaptured(**CHARGE, amount_minor=100, fee_minor=0, capture_number=3, held=True),
-        [("ch_1:capture3:gross", CLEARING, OWNED, 100, FINAL, "ch_1:hold", False)],
+        facts.ChargeCaptured(**CHARGE, amount_minor=100, fee_minor=0, capture="t3", held=True),
+        [("ch_1:capture-t3:gross", CLEARING, OWNED, 100, FINAL, "ch_1:hold", False)],
     ),
     (
         facts.ChargeReleased(**CHARGE, amount_minor=8420),

@@ -69,9 +69,8 @@ BEGIN
             version integer, "create" boolean, document jsonb, internal jsonb);
         IF true = ANY (r_create) OR g_posting IS NOT NULL THEN
             SELECT array_agg(s.version ORDER BY r.n) INTO r_stored
-            FROM unnest(r_kind, r_id, r_create) WITH ORDINALITY AS r (kind, id, creating, n)
-            LEFT JOIN LATERAL stored_record(
-                CASE WHEN r.creating OR g_posting IS NOT NULL THEN r.kind END, r.id) s ON true;
+            FROM unnest(r_kind, r_id) WITH ORDINALITY AS r (kind, id, n)
+            LEFT JOIN LATERAL stored_record(r.kind, r.id) s ON true;
         END IF;
     END IF;
 
