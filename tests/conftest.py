@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -22,6 +23,11 @@ from embedded.postgres import EmbeddedPostgres
 from embedded.processes import free_port, launch, log_tail, stop
 from embedded.temporal import EmbeddedTemporal
 from ledger.migrate import migrate
+
+# One run of CI repeats exactly on the same commit; developers' runs go on looking for new examples.
+hypothesis.settings.register_profile("ci", derandomize=True, database=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "ledgerline_template"
