@@ -116,11 +116,11 @@ class EmbeddedPostgres:
     def _prepare_place(self) -> None:
         if not self._place.exists():
             if self._uid is None or _reachable_by_others(self.home):
-                self._place.mkdir(mode=0o711)
+                _make_passable(self._place)
             else:
-                self._place_for_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+                _make_passable(self._place_for_root)
                 elsewhere = self._place_for_root / secrets.token_hex(8)
-                elsewhere.mkdir(mode=0o711)
+                _make_passable(elsewhere)
                 self._place.unlink(missing_ok=True)
                 self._place.symlink_to(elsewhere)
         if self._uid is not None and not _reachable_by_others(self._place.resolve()):
@@ -220,6 +220,13 @@ class EmbeddedPostgres:
             )
         last = [line for line in said.splitlines() if line.strip()][-1:] or ["it said nothing"]
         return StartFailure(f"PostgreSQL could not start ({last[0].strip()}); see {self._log}.")
+
+
+def _make_passable(folder: Path) -> None:
+    """Make a folder others may enter but not list, whatever the umask; one that exists is left as it is."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o711)
 
 
 def _reachable_by_others(path: Path) -> bool:

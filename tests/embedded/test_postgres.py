@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,3 +136,19 @@ def test_a_home_hidden_below_a_closed_folder_works(scratch: Path) -> None:
         assert (home / "postgres").is_symlink()
     finally:
         postgres.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")
+def test_as_root_it_starts_under_a_strict_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ledgerline-umask-") as name:
+            place = Path(name) / "place"
+            Path(name).chmod(0o711)
+            home = tmp_path / "home"
+            home.mkdir()
+            server = EmbeddedPostgres(home, free_port(), "secret", place_for_root=place)
+            server.start()
+            server.stop()
+    finally:
+        os.umask(before)
