@@ -30,13 +30,17 @@ router = APIRouter(prefix="/v1", tags=["accounts"])
 Floor = Annotated[int, Field(ge=-AMOUNT_MINOR_MAX, le=AMOUNT_MINOR_MAX)]
 
 
+Ceiling = Annotated[int, Field(ge=0, le=AMOUNT_MINOR_MAX)]
+
+
 class CreateAccount(WriteRequest):
-    """An account. `min_balance` is how far it may go down; null for no limit."""
+    """An account. `min_balance` is how far it may go down, `max_balance` how far up; null for no limit."""
 
     id: AccountId | None = None
     currency: Currency
     name: FreeText | None = None
     min_balance: Floor | None = 0
+    max_balance: Ceiling | None = None
     kind: Literal["customer", "merchant"] = "customer"
 
 
@@ -52,6 +56,7 @@ class FundAccount(WriteRequest):
 async def create_account(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Open an account."""
     asked, wanted = await read_write(request, merchant, CreateAccount)
+    check_limits(wanted.min_balance, wanted.max_balance)
     account_id = wanted.id or new_identifier("acct")
     code = account_code(merchant.merchant_id, merchant.mode, account_id)
     document = {
@@ -63,7 +68,7 @@ async def create_account(request: Request, merchant: MerchantCaller, core: CoreO
         "kind": wanted.kind,
         "name": wanted.name,
         "min_balance": wanted.min_balance,
-        "max_balance": None,
+        "max_balance": wanted.max_balance,
         "livemode": merchant.mode is Mode.LIVE,
         "created_at": rfc3339(datetime.now(UTC)),
     }
@@ -91,7 +96,7 @@ async def fund_account(account_id: str, request: Request, merchant: MerchantCall
     asked, wanted = await read_write(request, merchant, FundAccount)
     if merchant.mode is not Mode.TEST:
         raise Problem(403, "sandbox_only", "Only sandbox accounts can be funded out of nothing; use a test key.")
-    row = await _account_row(core, merchant.scope, merchant, account_id)
+    row = await read_account(core, merchant.scope, merchant, account_id)
     currency = row["document"]["currency"]
     if wanted.currency is not None and wanted.currency != currency:
         raise Problem(422, "currency_mismatch", f"This account is kept in {currency}.", param="currency")
@@ -115,7 +120,7 @@ async def fund_account(account_id: str, request: Request, merchant: MerchantCall
 @router.get("/accounts/{account_id}", responses=schemas.reading(schemas.Account))
 async def get_account(account_id: str, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Return an account with what is on it now."""
-    row = await _account_row(core, merchant.scope, merchant, account_id)
+    row = await read_account(core, merchant.scope, merchant, account_id)
     now = {
         "posted": row["balance_minor"],
         "pending_debits": row["pending_debits_minor"],
@@ -125,13 +130,28 @@ async def get_account(account_id: str, merchant: MerchantCaller, core: CoreOf) -
     return json_answer({**row["document"], **now})
 
 
-async def _account_row(core: Core, scope: ReadScope, merchant: Merchant, account_id: str) -> Row:
+def check_limits(least: int | None, most: int | None) -> None:
+    """Let limits pass that leave room between them.
+
+    Raises:
+        Problem: 422, the maximum is below the minimum. Not retryable.
+    """
+    if least is not None and most is not None and most < least:
+        raise Problem(422, "limits_out_of_order", "`max_balance` is below `min_balance`.", param="max_balance")
+
+
+async def read_account(core: Core, scope: ReadScope, merchant: Merchant, account_id: str) -> Row:
+    """Return an account's document, what is on it, and the version of its terms.
+
+    Raises:
+        Problem: 404, it does not exist or belongs to somebody else. Not retryable.
+    """
     if not is_identifier(account_id):
         raise not_found("account")
     code = account_code(merchant.merchant_id, merchant.mode, account_id)
     sql = (
         f"SELECT {ACCOUNT_DOCUMENT.format('a')} AS document, a.id, a.balance_minor, a.pending_debits_minor,"
-        " a.pending_credits_minor FROM accounts a WHERE a.code = %(code)s"
+        " a.pending_credits_minor, a.terms_version FROM accounts a WHERE a.code = %(code)s"
     )
     row = await core.reads.first(scope, Statement(sql, {"code": code}))
     if row is None:
@@ -189,10 +209,11 @@ async def list_entries(
         entries = await account_entries(connection, code, limit=limit + 1, before=before)
         if not entries and await balance_at(connection, code) is None:
             raise not_found("account")
-    return list_answer([_entry(entry) for entry in entries[:limit]], len(entries) > limit)
+    return list_answer([entry_document(entry) for entry in entries[:limit]], len(entries) > limit)
 
 
-def _entry(entry: EntryRow) -> Document:
+def entry_document(entry: EntryRow) -> Document:
+    """Return an entry as the API shows it."""
     return {
         "id": entry.id,
         "object": "entry",

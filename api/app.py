@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api import (
+    account_changes,
     accounts,
     administration,
     audit,
@@ -25,6 +26,8 @@ from api import (
     risk,
     routing,
     schemas,
+    statements,
+    transfer_changes,
     transfers,
 )
 from api.authentication import KeyDirectory, require_merchant
@@ -42,7 +45,10 @@ ROUTES = (
     charges,
     refunds,
     payouts,
+    statements,
+    transfer_changes,
     transfers,
+    account_changes,
     accounts,
     disputes,
     routing,

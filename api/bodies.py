@@ -81,8 +81,8 @@ def parse_instant(text: str) -> datetime:
     return instant.astimezone(UTC)
 
 
-def parse_at(text: str | None) -> datetime | None:
-    """Return the instant of an `at` parameter; a `+` that the query string made a blank is read as one.
+def parse_at(text: str | None, param: str = "at") -> datetime | None:
+    """Return the instant of a parameter; a `+` that the query string made a blank is read as one.
 
     Raises:
         Problem: 422, it is no RFC 3339 instant. Not retryable.
@@ -92,8 +92,8 @@ def parse_at(text: str | None) -> datetime | None:
     try:
         return parse_instant(text[:11] + text[11:].replace(" ", "+"))
     except (ValueError, OverflowError):
-        detail = "`at` is RFC 3339 with an offset: 2026-11-22T10:15:00.000000Z."
-        raise Problem(422, "timestamp_invalid", detail, param="at") from None
+        detail = f"`{param}` is RFC 3339 with an offset: 2026-11-22T10:15:00.000000Z."
+        raise Problem(422, "timestamp_invalid", detail, param=param) from None
 
 
 def _check_instant(text: str) -> str:

@@ -20,7 +20,7 @@ from api.objects import After, Limit, Status, list_objects, read_object
 from api.reading import Statement
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Start
-from api.updating import ChargeUpdate, update_charge
+from api.updating import ObjectUpdate, UpdateMethod, update_object
 from domain.charge import Charge, charge_document
 from domain.identifiers import Mode, default_account_id, new_identifier
 from domain.money import format_amount
@@ -172,7 +172,7 @@ async def capture_charge(charge_id: str, request: Request, merchant: MerchantCal
     argument = CaptureCharge(
         amount_minor=wanted.amount, final=wanted.final, claim=asked.claim("charge", charge_id), actor=merchant.actor
     )
-    return await update_charge(core, ChargeUpdate(charge_id, "capture", ChargeWorkflow.capture, argument, asked))
+    return await _update(core, charge_id, "capture", ChargeWorkflow.capture, argument, asked)
 
 
 @router.post(
@@ -182,7 +182,7 @@ async def void_charge(charge_id: str, request: Request, merchant: MerchantCaller
     """Give an authorization back; nothing is moved."""
     asked, _ = await read_write(request, merchant, VoidRequest)
     argument = VoidCharge(claim=asked.claim("charge", charge_id), actor=merchant.actor)
-    return await update_charge(core, ChargeUpdate(charge_id, "void", ChargeWorkflow.void, argument, asked))
+    return await _update(core, charge_id, "void", ChargeWorkflow.void, argument, asked)
 
 
 @router.post(
@@ -199,9 +199,14 @@ async def authenticate_charge(charge_id: str, request: Request, merchant: Mercha
         claim=asked.claim("charge", charge_id),
         actor=merchant.actor,
     )
-    return await update_charge(
-        core, ChargeUpdate(charge_id, "authenticate", ChargeWorkflow.authenticate, argument, asked)
-    )
+    return await _update(core, charge_id, "authenticate", ChargeWorkflow.authenticate, argument, asked)
+
+
+async def _update(
+    core: Core, charge_id: str, verb: str, method: UpdateMethod, argument: Any, asked: KeyedRequest
+) -> Response:
+    update = ObjectUpdate(kind="charge", object_id=charge_id, verb=verb, method=method, argument=argument, asked=asked)
+    return await update_object(core, update)
 
 
 @router.get("/charges/{charge_id}", responses=schemas.reading(schemas.Charge))

@@ -27,6 +27,12 @@ REFUNDED = (
 CHARGE_DOCUMENT = "{0}.document || jsonb_build_object('amount_refunded', " + REFUNDED + "::bigint)"
 """A charge as shown: what was refunded is read from the refunds themselves."""
 
+_REVERSED_BY = (
+    "(SELECT r.id FROM transfers r WHERE r.document ->> 'reverses' = {0}.id AND r.status = 'settled' LIMIT 1)"
+)
+TRANSFER_DOCUMENT = "{0}.document || jsonb_build_object('reversed_by', " + _REVERSED_BY + ")"
+"""A transfer as shown: what reversed it is read from the reversal itself."""
+
 _TABLES = {
     "charge": "charges",
     "refund": "refunds",
@@ -43,9 +49,16 @@ ACCOUNT_DOCUMENT = (
 )
 """An account as shown, from its row."""
 
+_SHOWN = {"charge": CHARGE_DOCUMENT, "transfer": TRANSFER_DOCUMENT}
+
+
+def shown(kind: str, alias: str) -> str:
+    """Return the SQL expression of an object's document as the API shows it."""
+    return _SHOWN.get(kind, "{0}.document").format(alias)
+
+
 _DOCUMENTS = " ".join(
-    f"WHEN '{kind}' THEN (SELECT {CHARGE_DOCUMENT.format('o') if kind == 'charge' else 'o.document'}"
-    f" FROM {table} o WHERE o.id = k.object_id)"
+    f"WHEN '{kind}' THEN (SELECT {shown(kind, 'o')} FROM {table} o WHERE o.id = k.object_id)"
     for kind, table in _TABLES.items()
 )
 _ACCOUNT = f"WHEN 'account' THEN (SELECT {ACCOUNT_DOCUMENT.format('a')} FROM accounts a WHERE a.code = k.object_id)"

@@ -34,6 +34,9 @@ OWN_DECLINE_CODES = ("blocked_by_risk", "authentication_", "account_", "exceeds_
 NOT_ATTEMPTED = ("no_rail_available", "rail_not_available")
 """No rail ever saw the order."""
 
+CONFLICTS = ("transfer_already_reversed",)
+"""Refusals that say the state of another object forbids it."""
+
 REFUSALS = frozenset(code.value for code in RefusalCode)
 
 
@@ -64,9 +67,9 @@ def list_answer(documents: Sequence[Document], has_more: bool) -> Response:
 def outcome_status(document: Document) -> int:
     """Return the HTTP status of an operation by its outcome.
 
-    201 done or pending a customer's step, 202 unknown or still running, 402 declined, 422 refused by
-    the ledger, 503 not attempted anywhere. A refund that failed at its rail is 201: the refund exists
-    and its status says so, whether that came at once or days later.
+    201 done or pending a customer's step, 202 unknown or still running, 402 declined, 409 another
+    object's state forbids it, 422 refused by the ledger, 503 not attempted anywhere. A refund that
+    failed at its rail is 201: the refund exists and its status says so, at once or days later.
     """
     kind, status = document["object"], document["status"]
     if status in ("processing", "unknown"):
@@ -75,6 +78,8 @@ def outcome_status(document: Document) -> int:
     if (kind, status) == ("charge", "declined") or status == "failed":
         if code in NOT_ATTEMPTED and kind != "refund":
             return 503
+        if code in CONFLICTS:
+            return 409
         if code in REFUSALS:
             return 422 if status == "failed" else 402
         return 201 if kind == "refund" else 402

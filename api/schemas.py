@@ -136,15 +136,28 @@ class EntryShown(Shown):
     balance: int
 
 
+class TransferPostShown(Shown):
+    """A part of a pending transfer that was posted."""
+
+    id: str
+    amount: int
+
+
 class Transfer(_Operation):
-    """A movement between two accounts with its two opposing entries."""
+    """A movement between two accounts with its opposing entries; or money set aside for one."""
 
     object: Literal["transfer"]
-    status: Literal["processing", "settled", "failed"]
+    status: Literal["processing", "pending", "settled", "voided", "expired", "failed"]
     source: str
     destination: str
     rail: str
     entries: list[EntryShown]
+    amount_posted: int
+    posts: list[TransferPostShown]
+    expires_at: str | None
+    reverses: str | None
+    reversed_by: str | None
+    reason: str | None
     effective_at: str | None
     failure_code: str | None
     failure_detail: str | None
@@ -176,6 +189,31 @@ class Balance(Shown):
     available: int
     at: str
     version: int
+
+
+class BalanceShown(Shown):
+    """A balance at one end of a statement."""
+
+    posted: int
+    pending_debits: int
+    pending_credits: int
+    available: int
+    at: str
+
+
+class AccountStatement(Shown):
+    """What was on an account, what happened to it, what was on it then: opening + moved = closing."""
+
+    object: Literal["statement"]
+    account: str
+    currency: str
+    axis: Literal["recorded", "effective"]
+    opening: BalanceShown
+    closing: BalanceShown
+    moved: int
+    entry_count: int
+    data: list[EntryShown]
+    has_more: bool
 
 
 class Dispute(Shown):

@@ -1,6 +1,7 @@
 """Transfers between two ledger accounts of one merchant: create, read."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -19,13 +20,19 @@ from api.starting import Landing, Start
 from domain.identifiers import new_identifier
 from domain.money import format_amount
 from domain.transfer import Transfer, transfer_document
-from workflows.transfer import StartTransfer, TransferWorkflow
+from workflows.policies import TRANSFER_HOLD_SECONDS, TRANSFER_HOLD_SECONDS_MAX
+from workflows.transfer import TransferWorkflow
+from workflows.transfer_messages import StartTransfer
 
 router = APIRouter(prefix="/v1", tags=["transfers"])
 
 
 class CreateTransfer(WriteRequest):
-    """A transfer. Between two ledger accounts the rail is `book`, which `auto` finds."""
+    """A transfer. Between two ledger accounts the rail is `book`, which `auto` finds.
+
+    `pending`: the money is set aside, to be posted or voided later; it expires after `expires_in_seconds`
+    (a week when not given).
+    """
 
     amount: Amount
     currency: Currency
@@ -33,17 +40,22 @@ class CreateTransfer(WriteRequest):
     destination: AccountId
     rail: RailName = "auto"
     effective_at: Instant | None = None
+    pending: bool = False
+    expires_in_seconds: Annotated[int, Field(ge=1, le=TRANSFER_HOLD_SECONDS_MAX)] | None = None
     metadata: Metadata = Field(default_factory=dict)
 
 
 @router.post("/transfers", responses=schemas.operation(schemas.Transfer), openapi_extra=schemas.body(CreateTransfer))
 async def create_transfer(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
-    """Move money between two accounts: one movement, two opposing entries, one commit."""
+    """Move money between two accounts: one movement, two opposing entries, one commit; or set it aside first."""
     asked, wanted = await read_write(request, merchant, CreateTransfer)
     if wanted.rail not in ("auto", "book"):
         raise Problem(422, "unknown_rail", "Between two ledger accounts the rail is `book`.", param="rail")
     if wanted.source == wanted.destination:
         raise Problem(422, "accounts_must_differ", "A transfer moves money between two accounts.", param="destination")
+    if wanted.expires_in_seconds is not None and not wanted.pending:
+        detail = "Only a transfer with `pending: true` expires."
+        raise Problem(422, "expires_without_pending", detail, param="expires_in_seconds")
     check = AccountCheck(merchant, [wanted.source, wanted.destination])
     keys, accounts = await core.reads.rows(merchant.scope, key_statement(asked), check.statement())
     if not keys:
@@ -60,6 +72,8 @@ async def create_transfer(request: Request, merchant: MerchantCaller, core: Core
         created_at=datetime.now(UTC),
         effective_at=parse_instant(wanted.effective_at) if wanted.effective_at else None,
         metadata=wanted.metadata,
+        pending=wanted.pending,
+        expires_in_seconds=(wanted.expires_in_seconds or TRANSFER_HOLD_SECONDS) if wanted.pending else None,
     )
     landing = await start_transfer(core, asked, transfer)
     return operation_answer(landing.document, replayed=landing.replayed)

@@ -163,6 +163,67 @@ class TransferMade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransferHeld:
+    """Money was set aside for a transfer in two phases; limits are checked here and not again."""
+
+    fact: Literal["transfer_held"] = "transfer_held"
+    transfer_id: str
+    source: str
+    destination: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPosted:
+    """Money that was set aside moved, all of it or a part.
+
+    `final`: what is left of the hold is released. `post` names the part within the transfer: the tag of
+    its idempotency key.
+    """
+
+    fact: Literal["transfer_posted"] = "transfer_posted"
+    transfer_id: str
+    source: str
+    destination: str
+    amount_minor: int
+    currency: str
+    post: str
+    final: bool = True
+    effective_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferReleased:
+    """What was still set aside is the source's again: voided or expired. `amount_minor` is that rest."""
+
+    fact: Literal["transfer_released"] = "transfer_released"
+    transfer_id: str
+    source: str
+    destination: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferReversed:
+    """Money of a settled transfer went back; `source` and `destination` are those of the way back.
+
+    `transfer_id` is the transfer undone and names the movement, so that it happens at most once;
+    `reversal_id` is the transfer that undoes it.
+    """
+
+    fact: Literal["transfer_reversed"] = "transfer_reversed"
+    transfer_id: str
+    reversal_id: str
+    source: str
+    destination: str
+    amount_minor: int
+    currency: str
+    effective_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFunded:
     """Sandbox money was put on an account (test mode only)."""
 
@@ -199,6 +260,10 @@ Fact = (
     | PayoutFailed
     | PayoutReturned
     | TransferMade
+    | TransferHeld
+    | TransferPosted
+    | TransferReleased
+    | TransferReversed
     | AccountFunded
     | ChargebackReceived
 )

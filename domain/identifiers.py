@@ -55,6 +55,11 @@ def capture_tag(idempotency_key: str) -> str:
     return hashlib.sha256(idempotency_key.encode()).hexdigest()[:12]
 
 
+def post_tag(idempotency_key: str) -> str:
+    """Return the name of a post within its transfer, derived from its key as a capture's is."""
+    return capture_tag(idempotency_key)
+
+
 def capture_operation(charge_id: str, tag: str) -> str:
     """Return the operation id of a capture of a charge."""
     return f"{charge_id}.capture-{tag}"

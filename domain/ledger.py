@@ -45,6 +45,10 @@ class RefusalCode(StrEnum):
     EXCEEDS_REFUNDABLE_AMOUNT = "exceeds_refundable_amount"
     IDEMPOTENCY_KEY_TAKEN = "idempotency_key_taken"
     ALREADY_EXISTS = "already_exists"
+    ACCOUNT_NOT_EMPTY = "account_not_empty"
+    ACCOUNT_CHANGED = "account_changed"
+    BALANCE_BELOW_MINIMUM = "balance_below_minimum"
+    BALANCE_ABOVE_MAXIMUM = "balance_above_maximum"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +171,28 @@ class AccountOpening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChange:
+    """New terms of an account: its status, name and limits, each as it is to be (None: no name, no limit).
+
+    `version` is the terms' version after the change; refused as `account_changed` unless it follows the
+    stored one, so that what the audit record calls the old values were the old values. Refused as well:
+    closing an account that holds or is promised money, a changed limit that the balance breaks (pending
+    debits and credits counted in), any change of a closed account.
+    """
+
+    code: str
+    version: int
+    status: str
+    name: str | None
+    min_balance_minor: int | None
+    max_balance_minor: int | None
+
+    def __post_init__(self) -> None:
+        assert self.status in ("open", "frozen", "closed"), self.status
+        assert self.version > 1, "version 1 is the opening"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
     """Everything that commits together under one unique `key` (`{object_id}:{version}`).
 
@@ -184,6 +210,10 @@ class Posting:
     claim: KeyClaim | None = None
     refund_guard: RefundGuard | None = None
     accounts: tuple[AccountOpening, ...] = ()
+    account_change: AccountChange | None = None
+
+    def __post_init__(self) -> None:
+        assert self.account_change is None or not (self.facts or self.movements), "terms change apart from money"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

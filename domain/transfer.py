@@ -1,4 +1,4 @@
-"""A transfer between two ledger accounts: one movement, two opposing entries, one commit."""
+"""A transfer between two ledger accounts: at once, in two phases (held, then posted or released), or back again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,11 +12,26 @@ from domain.timestamps import rfc3339
 
 
 class TransferStatus(StrEnum):
-    """A transfer settles with its commit or is refused by the ledger; nothing in between lasts."""
+    """A transfer settles with its commit or is refused by the ledger, unless it is made in two phases.
+
+    Then it is PENDING while money is set aside for it, and ends SETTLED if any of that was posted,
+    else VOIDED or EXPIRED.
+    """
 
     PROCESSING = "processing"
+    PENDING = "pending"
     SETTLED = "settled"
+    VOIDED = "voided"
+    EXPIRED = "expired"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPost:
+    """Money of a hold that was posted; `id` is the tag of the request's idempotency key."""
+
+    id: str
+    amount_minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +39,9 @@ class Transfer:
     """The whole state of a transfer.
 
     `funding`: the source is the sandbox funding account, not one of the merchant's (test mode only).
+    `pending`: made in two phases; `expires_at` is set as the hold is made, `expires_in_seconds` after it.
+    `posts` are the parts of the hold posted so far. `reverses`: the transfer this one undoes. `entries`
+    are those of earlier commits, as the API shows them; each commit adds its own.
     """
 
     id: str
@@ -43,14 +61,33 @@ class Transfer:
     version: int = 0
     failure_code: str | None = None
     failure_detail: str | None = None
+    pending: bool = False
+    expires_in_seconds: int | None = None
+    expires_at: datetime | None = None
+    posts: tuple[TransferPost, ...] = ()
+    entries: tuple[Mapping[str, Any], ...] = ()
+    reverses: str | None = None
+    reason: str | None = None
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
         assert self.source != self.destination, "a transfer moves money between two accounts"
+        assert self.pending == (self.expires_in_seconds is not None), "a hold, and only a hold, expires"
+        assert 0 <= self.amount_posted_minor <= self.amount_minor, "no more is posted than was held"
+
+    @property
+    def amount_posted_minor(self) -> int:
+        """What has moved so far."""
+        if self.pending:
+            return sum(post.amount_minor for post in self.posts)
+        return self.amount_minor if self.status is TransferStatus.SETTLED else 0
 
 
 def transfer_document(transfer: Transfer) -> dict[str, Any]:
-    """Return the transfer as the API shows it; the ledger fills in `entries` as it posts."""
+    """Return the transfer as the API shows it; the ledger adds to `entries` as it posts.
+
+    `reversed_by` is read from the reversal itself whenever a transfer is shown.
+    """
     return {
         "id": transfer.id,
         "object": "transfer",
@@ -60,7 +97,13 @@ def transfer_document(transfer: Transfer) -> dict[str, Any]:
         "source": transfer.source,
         "destination": transfer.destination,
         "rail": transfer.rail,
-        "entries": [],
+        "entries": [dict(entry) for entry in transfer.entries],
+        "amount_posted": transfer.amount_posted_minor,
+        "posts": [{"id": post.id, "amount": post.amount_minor} for post in transfer.posts],
+        "expires_at": rfc3339(transfer.expires_at),
+        "reverses": transfer.reverses,
+        "reversed_by": None,
+        "reason": transfer.reason,
         "effective_at": rfc3339(transfer.effective_at),
         "metadata": dict(transfer.metadata),
         "failure_code": transfer.failure_code,

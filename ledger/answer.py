@@ -46,7 +46,7 @@ def ledger_transaction_id(number: int) -> str:
 def _result(batch: Batch, answer: Answer, n: int, item: Prepared, stored: dict[str, Any]) -> PostingResult:
     status = answer.statuses[n - 1]
     if status == REFUSED:
-        return PostingResult(refusal=_refusal(answer.rest["refusals"][str(n)]), documents=stored)
+        return PostingResult(refusal=refusal_of(answer.rest["refusals"][str(n)]), documents=stored)
     documents = {record.id: stored.get(record.id, record.document) for record in item.posting.records}
     if status == POSTED_EARLIER:
         earlier = answer.rest["earlier"][str(n)]
@@ -71,7 +71,8 @@ def _result(batch: Batch, answer: Answer, n: int, item: Prepared, stored: dict[s
     )
 
 
-def _refusal(members: dict[str, Any]) -> Refusal:
+def refusal_of(members: dict[str, Any]) -> Refusal:
+    """Return a refusal as the functions in SQL state it."""
     account, object_id = members.get("account"), members.get("object_id")
     return Refusal(
         code=RefusalCode(members["code"]),

@@ -1,4 +1,4 @@
-"""Reading the books: balances now and at any instant, entries, statements, the trial balance.
+"""Reading the books: balances now and at any instant, entries, the trial balance.
 
 An answer about a past instant never changes: recorded instants rise in commit order, and an instant
 later than the last one recorded is answered only after every posting under way has ended. Functions
@@ -67,15 +67,6 @@ class EntryRow:
     def id(self) -> str:
         """The public id: sorts by time."""
         return f"le_{self.number:016d}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """An account's entries between two instants (from excluded, to included), oldest first."""
-
-    opening: Balance
-    closing: Balance
-    entries: tuple[EntryRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,24 +177,10 @@ async def account_entries(
     return [EntryRow(**row) for row in rows]
 
 
-async def statement(connection: AsyncConnection, code: str, start: datetime, end: datetime) -> Statement | None:
-    """Return what happened to an account after `start` up to `end`; None when there is no such account.
-
-    Opening balance plus the entries is the closing balance; asserted.
-    """
-    closing = await balance_at(connection, code, end)
-    opening = await balance_at(connection, code, start)
-    if opening is None or closing is None:
-        return None
-    rows = await _rows(
-        connection,
-        f"{_ENTRIES} AND e.recorded_at > %(start)s AND e.recorded_at <= %(end)s ORDER BY e.recorded_at",
-        {"code": code, "start": opening.at, "end": closing.at},
-    )
-    entries = tuple(EntryRow(**row) for row in rows)
-    moved = sum(entry.amount_minor if entry.direction == "credit" else -entry.amount_minor for entry in entries)
-    assert opening.posted_minor + moved == closing.posted_minor, f"statement of {code} does not add up"
-    return Statement(opening=opening, closing=closing, entries=entries)
+async def entry_rows(connection: AsyncConnection, code: str, numbers: Sequence[int]) -> list[EntryRow]:
+    """Return the entries of an account with these numbers, in any order. Reads only."""
+    rows = await _rows(connection, f"{_ENTRIES} AND e.id = ANY(%(numbers)s)", {"code": code, "numbers": list(numbers)})
+    return [EntryRow(**row) for row in rows]
 
 
 async def trial_balance(connection: AsyncConnection, at: datetime | None = None) -> TrialBalance:

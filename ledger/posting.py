@@ -22,6 +22,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 from domain.ledger import Posting, PostingResult
+from ledger.account_changes import post_account_change
 from ledger.answer import POSTED, Answer, results_of
 from ledger.arrays import register
 from ledger.batch import Batch, Prepared, Sign, make_batch, prepare
@@ -139,13 +140,16 @@ class Poster:
                 return
 
     def _take(self) -> list[_Waiting]:
-        """Return the next postings in order, each key once: a second one with other content waits."""
+        """Return the next postings in order, each key once (a second one with other content waits).
+
+        A change of an account's terms is rare and goes alone.
+        """
         taken: list[_Waiting] = []
         keys: set[str] = set()
         while self._queue and len(taken) < self._batch_max:
             waiting = self._queue[0]
-            key = waiting.prepared.posting.key
-            if key in keys:
+            key, alone = waiting.prepared.posting.key, waiting.prepared.posting.account_change is not None
+            if key in keys or (alone and taken):
                 break
             self._queue.popleft()
             if self._by_key.get(key) is waiting:
@@ -154,6 +158,8 @@ class Poster:
                 continue
             keys.add(key)
             taken.append(waiting)
+            if alone:
+                break
         return taken
 
     async def _serve(self, taken: list[_Waiting]) -> None:
@@ -201,6 +207,8 @@ class Poster:
         if self._connection is None:
             self._connection = await self._connect()
         async with asyncio.timeout(BATCH_SECONDS_MAX):
+            if batch.prepared[0].posting.account_change is not None:
+                return [await post_account_change(self._connection, batch, take_turn=_TAKE_TURN, post=_POST)]
             row = await self._round_trip(self._connection, batch)
         answer = Answer(*row)
         results = results_of(batch, answer)

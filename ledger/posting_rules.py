@@ -6,7 +6,7 @@ credit merchant 84.20, (2) debit merchant 1.58 / credit fee_revenue 1.58.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -169,6 +169,40 @@ def _transfer_made(book: _Book, fact: facts.TransferMade) -> Iterable[Movement]:
     yield book.movement("post", "transfer", source, destination, fact.amount_minor, effective_at=fact.effective_at)
 
 
+def _transfer_held(book: _Book, fact: facts.TransferHeld) -> Iterable[Movement]:
+    source, destination = book.owned(fact.source), book.owned(fact.destination)
+    yield book.movement("hold", "transfer_hold", source, destination, fact.amount_minor, phase=Phase.HOLD)
+
+
+def _transfer_posted(book: _Book, fact: facts.TransferPosted) -> Iterable[Movement]:
+    yield book.movement(
+        f"post-{fact.post}",
+        "transfer",
+        book.owned(fact.source),
+        book.owned(fact.destination),
+        fact.amount_minor,
+        phase=Phase.POST_HOLD_FINAL if fact.final else Phase.POST_HOLD,
+        hold="hold",
+        effective_at=fact.effective_at,
+    )
+
+
+def _transfer_released(book: _Book, fact: facts.TransferReleased) -> Iterable[Movement]:
+    source, destination = book.owned(fact.source), book.owned(fact.destination)
+    yield book.movement(
+        "release", "transfer_release", source, destination, fact.amount_minor, phase=Phase.VOID_HOLD, hold="hold"
+    )
+
+
+def _transfer_reversed(book: _Book, fact: facts.TransferReversed) -> Iterable[Movement]:
+    source, destination = book.owned(fact.source), book.owned(fact.destination)
+    movement = book.movement(
+        "reversal", "transfer_reversal", source, destination, fact.amount_minor, effective_at=fact.effective_at
+    )
+    # Its key is the undone transfer's, so that there is one; it refers to the transfer that it is.
+    yield replace(movement, reference=fact.reversal_id)
+
+
 def _account_funded(book: _Book, fact: facts.AccountFunded) -> Iterable[Movement]:
     source = chart.sandbox_funding(book.currency, book.mode)
     yield book.movement("post", "funding", source, book.owned(fact.account), fact.amount_minor)
@@ -195,6 +229,10 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.PayoutFailed: ("payout_id", _payout_failed),
     facts.PayoutReturned: ("payout_id", _payout_returned),
     facts.TransferMade: ("transfer_id", _transfer_made),
+    facts.TransferHeld: ("transfer_id", _transfer_held),
+    facts.TransferPosted: ("transfer_id", _transfer_posted),
+    facts.TransferReleased: ("transfer_id", _transfer_released),
+    facts.TransferReversed: ("transfer_id", _transfer_reversed),
     facts.AccountFunded: ("transfer_id", _account_funded),
     facts.ChargebackReceived: ("dispute_id", _chargeback_received),
 }

@@ -95,6 +95,7 @@ accounts = Table(
     _big("version"),
     _instant("last_recorded_at", null=True),
     _instant("created_at"),
+    Column("terms_version", Integer, nullable=False),
 )
 ledger_clock = Table(
     "ledger_clock",

@@ -23,7 +23,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.charge_messages import (
         AuthenticateCharge,
         CaptureCharge,
-        ChargeAnswer,
         ResolveCharge,
         StartCharge,
         VoidCharge,
@@ -33,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.ports import AssessCharge, AssessedCharge
     from workflows.postings import charge_posting, unknown_outcome_exception
     from workflows.rail_orders import give_order, renumbered
+    from workflows.update_answer import UpdateAnswer, key_conflict
 
 Document = dict[str, Any]
 
@@ -178,7 +178,7 @@ class ChargeWorkflow:
         return False
 
     @workflow.update(name="authenticate")
-    async def authenticate(self, request: AuthenticateCharge) -> ChargeAnswer:
+    async def authenticate(self, request: AuthenticateCharge) -> UpdateAnswer:
         """Take the result of the customer's step and answer with what came of the charge."""
         async with self._lock:
             if self._charge.status is not ChargeStatus.REQUIRES_ACTION:
@@ -186,10 +186,10 @@ class ChargeWorkflow:
             back = replace(self._charge, status=ChargeStatus.PROCESSING, next_action=None)
             taken, _ = await self._claim(back, request.claim, actor=request.actor)
             if taken:
-                return charge_states.key_conflict()
+                return key_conflict()
             self._authentication = {**request.evidence, "result": request.result}
         await workflow.wait_condition(lambda: self._charge.status is not ChargeStatus.PROCESSING)
-        return ChargeAnswer(document=charge_document(self._charge))
+        return UpdateAnswer(document=charge_document(self._charge))
 
     # --- unknown ---
 
@@ -224,16 +224,16 @@ class ChargeWorkflow:
         return (self._exception,)
 
     @workflow.update(name="resolve")
-    async def resolve(self, request: ResolveCharge) -> ChargeAnswer:
+    async def resolve(self, request: ResolveCharge) -> UpdateAnswer:
         """Take a person's finding about an unknown outcome, with the evidence kept in the audit log."""
         if self._charge.status is not ChargeStatus.UNKNOWN:
             return charge_states.conflict_answer(self._charge, "its outcome is not unknown")
         taken, _ = await self._claim(self._charge, request.claim, actor=f"{request.actor}: {request.note}")
         if taken:
-            return charge_states.key_conflict()
+            return key_conflict()
         self._finding = charge_states.finding(request.outcome, request.actor)
         await workflow.wait_condition(lambda: self._charge.status is not ChargeStatus.UNKNOWN)
-        return ChargeAnswer(document=charge_document(self._charge))
+        return UpdateAnswer(document=charge_document(self._charge))
 
     # --- capture, void, expiry ---
 
@@ -252,7 +252,7 @@ class ChargeWorkflow:
                     await self._commit(charge, event="charge.expired", facts=facts)
 
     @workflow.update(name="capture")
-    async def capture(self, request: CaptureCharge) -> ChargeAnswer:
+    async def capture(self, request: CaptureCharge) -> UpdateAnswer:
         """Take money of the authorization at the rail, then post it. Captures and voids take turns."""
         async with self._lock:
             conflict = charge_states.capture_conflict(self._charge, request.amount_minor)
@@ -263,7 +263,7 @@ class ChargeWorkflow:
             attempt = replace(attempt, requested_at=workflow.now())
             taken, resumed = await self._claim(self._charge, request.claim, actor=request.actor, attempts=(attempt,))
             if taken:
-                return charge_states.key_conflict()
+                return key_conflict()
             attempt, answer = await self._insist(attempt, resumed=resumed)
             if answer.outcome is not Outcome.APPROVED:
                 await self._commit(charge_states.without_waiting(self._charge), attempts=(attempt,))
@@ -279,10 +279,10 @@ class ChargeWorkflow:
                 capture=tag,
             )
             await self._commit(charge, event="charge.captured", facts=facts, attempts=(attempt,))
-            return ChargeAnswer(document=charge_document(self._charge))
+            return UpdateAnswer(document=charge_document(self._charge))
 
     @workflow.update(name="void")
-    async def void(self, request: VoidCharge) -> ChargeAnswer:
+    async def void(self, request: VoidCharge) -> UpdateAnswer:
         """Give the authorization back at the rail, then release the hold."""
         async with self._lock:
             if self._charge.status is not ChargeStatus.AUTHORIZED or self._charge.amount_captured_minor:
@@ -290,14 +290,14 @@ class ChargeWorkflow:
             attempt = replace(charge_states.void_attempt(self._charge), requested_at=workflow.now())
             taken, resumed = await self._claim(self._charge, request.claim, actor=request.actor, attempts=(attempt,))
             if taken:
-                return charge_states.key_conflict()
+                return key_conflict()
             attempt, answer = await self._insist(attempt, resumed=resumed)
             if answer.outcome is not Outcome.APPROVED:
                 await self._commit(charge_states.without_waiting(self._charge), attempts=(attempt,))
                 return charge_states.conflict_answer(self._charge, f"the rail declined the void: {answer.decline_code}")
             charge, facts = charge_states.released(self._charge, ChargeStatus.VOIDED)
             await self._commit(charge, event="charge.voided", facts=facts, attempts=(attempt,))
-            return ChargeAnswer(document=charge_document(self._charge))
+            return UpdateAnswer(document=charge_document(self._charge))
 
     async def _insist(self, attempt: Attempt, *, resumed: bool) -> tuple[Attempt, RailAnswer]:
         """Give an order that has only one rail: unknown is asked, not attempted is tried again."""

@@ -1,12 +1,9 @@
-"""What a charge's workflow is started with, told and answers: wire contracts, fields only ever added."""
+"""What a charge's workflow is started with and told: wire contracts, fields only ever added."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from domain.charge import Charge
 from domain.ledger import KeyClaim
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +52,3 @@ class ResolveCharge:
     actor: str
     note: str
     claim: KeyClaim
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeAnswer:
-    """The charge after an update, or the conflict that kept it as it was."""
-
-    document: Document | None = None
-    conflict_code: str | None = None
-    conflict_detail: str | None = None
-    remaining_minor: int | None = None

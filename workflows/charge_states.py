@@ -9,9 +9,9 @@ from domain.identifiers import capture_operation, rail_key, void_operation
 from domain.money import format_amount
 from domain.pricing import Price, fee_minor
 from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest
-from workflows.charge_messages import ChargeAnswer
 from workflows.policies import RAIL_DEADLINE_SECONDS
 from workflows.ports import AssessedCharge
+from workflows.update_answer import UpdateAnswer
 
 OPEN_STATUSES: frozenset[str] = frozenset(
     {ChargeStatus.PROCESSING, ChargeStatus.UNKNOWN, ChargeStatus.REQUIRES_ACTION, ChargeStatus.AUTHORIZED}
@@ -143,14 +143,14 @@ def rail_request(
     )
 
 
-def capture_conflict(charge: Charge, amount_minor: int | None) -> ChargeAnswer | None:
+def capture_conflict(charge: Charge, amount_minor: int | None) -> UpdateAnswer | None:
     """Return why a capture cannot be made now, or None when it can (semantics rule 15)."""
     if charge.status is not ChargeStatus.AUTHORIZED:
         return conflict_answer(charge, "only an authorized charge can be captured")
     remaining = charge.amount_minor - charge.amount_captured_minor
     if amount_minor is not None and not 0 < amount_minor <= remaining:
         shown = format_amount(remaining, charge.currency)
-        return ChargeAnswer(
+        return UpdateAnswer(
             document=charge_document(charge),
             conflict_code="exceeds_authorized_amount",
             conflict_detail=f"{shown} are left to capture.",
@@ -184,20 +184,15 @@ def finding(outcome: str, actor: str) -> RailAnswer:
     )
 
 
-def conflict_answer(charge: Charge, detail: str) -> ChargeAnswer:
+def conflict_answer(charge: Charge, detail: str) -> UpdateAnswer:
     """Return the conflict of an update that the charge's state does not allow."""
     expired = charge.status is ChargeStatus.EXPIRED
-    return ChargeAnswer(
+    return UpdateAnswer(
         document=charge_document(charge),
         conflict_code="authorization_expired" if expired else "charge_state_conflict",
         conflict_detail=f"The charge is {charge.status}: {detail}.",
         remaining_minor=charge.amount_minor - charge.amount_captured_minor,
     )
-
-
-def key_conflict() -> ChargeAnswer:
-    """Return the conflict of an idempotency key that belongs to another request."""
-    return ChargeAnswer(conflict_code="idempotency_key_reused", conflict_detail="The key was used for another request.")
 
 
 def describe(charge: Charge) -> str:

@@ -34,6 +34,12 @@ ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
 CHALLENGE_EXPIRY = timedelta(minutes=15)
 """How long a customer may take for a step-up before the charge is declined."""
 
+TRANSFER_HOLD_SECONDS = 604_800
+"""How long the money of a transfer in two phases stays set aside when nobody says otherwise: a week, as cards do."""
+
+TRANSFER_HOLD_SECONDS_MAX = 31_536_000
+"""The longest such hold, a year: a hold that never ends would lock money up for ever."""
+
 NOT_ATTEMPTED_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30))
 """Pauses before a new attempt of a refund, capture or void that no rail ever saw."""
 

@@ -122,9 +122,9 @@ def payout_posting(
 
 
 def transfer_posting(
-    transfer: Transfer, *, event: str, facts: tuple[Fact, ...], claim: KeyClaim, actor: str
+    transfer: Transfer, *, event: str, facts: tuple[Fact, ...], claim: KeyClaim | None, actor: str
 ) -> Posting:
-    """Return the one commit of a transfer: movement, object, event, audit and key together."""
+    """Return the commit of a transfer's new version: movement, object, event, audit and key together."""
     record = Record(
         kind=RecordKind.TRANSFER, id=transfer.id, version=transfer.version, document=transfer_document(transfer)
     )

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from ledger.balances import Axis, account_entries, balance_at, settled_instant, statement, trial_balance
+from ledger.balances import Axis, account_entries, balance_at, settled_instant, trial_balance
 from ledger.invariants import check_books
 from ledger.posting import Poster
+from ledger.statements import statement
 from tests.conftest import TestDatabase
 from tests.ledger.postings import FINAL, HOLD, World
 

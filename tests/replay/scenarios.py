@@ -12,6 +12,7 @@ from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
 from tests.workflows.test_refund_payout_transfer import COMMON, INSUFFICIENT, PENDING, payout, refund, transfer
+from tests.workflows.test_two_phase_transfer import held, post, reversal, two_phase, void
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import AuthenticateCharge, CaptureCharge, ResolveCharge, VoidCharge
 from workflows.dispute import DisputeWorkflow, StartDispute
@@ -212,6 +213,39 @@ async def transfer_refused(world: World) -> Handle:
     return await _start(world, TransferWorkflow.run, transfer(), "transfer_refused")
 
 
+async def transfer_posted(world: World) -> Handle:
+    handle = await held(world)
+    await post(handle, "k2")
+    return handle
+
+
+async def transfer_posted_in_parts(world: World) -> Handle:
+    handle = await held(world)
+    await post(handle, "k2", 2000, final=False)
+    await post(handle, "k3", 9000)
+    await post(handle, "k4")
+    return handle
+
+
+async def transfer_voided(world: World) -> Handle:
+    handle = await held(world)
+    await void(handle, "k2")
+    return handle
+
+
+async def transfer_expired(world: World) -> Handle:
+    return await held(world, two_phase(1))
+
+
+async def transfer_hold_refused(world: World) -> Handle:
+    world.book.refuse = lambda posting: INSUFFICIENT if posting.facts else None
+    return await _start(world, TransferWorkflow.run, two_phase(), "transfer_hold_refused")
+
+
+async def transfer_reversed(world: World) -> Handle:
+    return await _start(world, TransferWorkflow.run, reversal(), "transfer_reversed")
+
+
 async def dispute_created(world: World) -> Handle:
     dispute = Dispute(
         id="dp_1", charge="ch_1", rail="alpha", rail_reference="cb_1", account="acct_a", fee_minor=1500, **COMMON
@@ -251,6 +285,12 @@ SCENARIOS: dict[str, Scenario] = {
         payout_refused,
         transfer_settled,
         transfer_refused,
+        transfer_posted,
+        transfer_posted_in_parts,
+        transfer_voided,
+        transfer_expired,
+        transfer_hold_refused,
+        transfer_reversed,
         dispute_created,
     )
 }

@@ -26,6 +26,8 @@ REFUND: dict[str, Any] = {
     "amount_minor": 500,
 }
 PAYOUT: dict[str, Any] = {"payout_id": "po_1", "rail": "alpha", "currency": "EUR", "amount_minor": 700}
+BETWEEN: dict[str, Any] = {"source": ACCOUNT, "destination": "acct_b", "currency": "EUR"}
+OTHER = account_code(MERCHANT, Mode.TEST, "acct_b")
 THEN = datetime(2026, 1, 2, tzinfo=UTC)
 
 Row = tuple[str, str, str, int, Phase, str | None, bool]
@@ -68,6 +70,26 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
     (
         facts.TransferMade(transfer_id="tr_1", source=ACCOUNT, destination="acct_b", amount_minor=9, currency="EUR"),
         [("tr_1:post", OWNED, account_code(MERCHANT, Mode.TEST, "acct_b"), 9, POST, None, False)],
+    ),
+    (
+        facts.TransferHeld(transfer_id="tr_1", **BETWEEN, amount_minor=9),
+        [("tr_1:hold", OWNED, OTHER, 9, HOLD, None, False)],
+    ),
+    (
+        facts.TransferPosted(transfer_id="tr_1", **BETWEEN, amount_minor=4, post="t", final=False),
+        [("tr_1:post-t", OWNED, OTHER, 4, PART, "tr_1:hold", False)],
+    ),
+    (
+        facts.TransferPosted(transfer_id="tr_1", **BETWEEN, amount_minor=5, post="t2"),
+        [("tr_1:post-t2", OWNED, OTHER, 5, FINAL, "tr_1:hold", False)],
+    ),
+    (
+        facts.TransferReleased(transfer_id="tr_1", **BETWEEN, amount_minor=9),
+        [("tr_1:release", OWNED, OTHER, 9, VOID, "tr_1:hold", False)],
+    ),
+    (
+        facts.TransferReversed(transfer_id="tr_1", reversal_id="tr_2", **BETWEEN, amount_minor=9),
+        [("tr_1:reversal", OWNED, OTHER, 9, POST, None, False)],
     ),
     (
         facts.AccountFunded(transfer_id="tr_1", account=ACCOUNT, amount_minor=9, currency="EUR"),

@@ -19,7 +19,8 @@ from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.payout import PayoutWorkflow, StartPayout
 from workflows.policies import PAYMENTS_QUEUE
 from workflows.refund import RefundWorkflow, StartRefund
-from workflows.transfer import StartTransfer, TransferWorkflow
+from workflows.transfer import TransferWorkflow
+from workflows.transfer_messages import StartTransfer
 
 COMMON: dict[str, Any] = {
     "merchant_id": "mer_a",
