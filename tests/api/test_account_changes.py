@@ -1,10 +1,11 @@
 """Changing accounts and reading their statements over HTTP, on the real ledger."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from domain.identifiers import account_code
+from domain.identifiers import Mode, account_code
 from tests.api.conftest import Shop, World
 from tests.api.problems import assert_problem
 from tests.ledger.postings import World as Books
@@ -29,7 +30,7 @@ async def test_terms_change_and_are_audited_with_old_and_new_values(world: World
     assert (named.json()["name"], named.json()["max_balance"], named.json()["min_balance"]) == (None, None, -100)
     same = await shop.send("PATCH", "/accounts/acct_a", json={"min_balance": -100})
     assert same.status_code == 200
-    code = account_code(shop.merchant_id, "test", "acct_a")  # type: ignore[arg-type]
+    code = account_code(shop.merchant_id, Mode.TEST, "acct_a")
     events = [one for one in (await shop.get("/events"))["data"] if one["type"] == "account.updated"]
     assert [one["data"]["object"]["max_balance"] for one in events] == [600, None]
     records = (await shop.get("/audit/records", object_id=code))["data"]
@@ -106,7 +107,8 @@ async def test_a_statement_by_page(world: World, shop: Shop, axis: str) -> None:
     whole = await shop.get("/accounts/acct_a/statement", **query)
     assert (whole["opening"]["posted"], whole["moved"], whole["closing"]["posted"]) == (0, 15, 15)
     assert [entry["balance"] for entry in whole["data"]] == [1, 3, 6, 10, 15] and whole["entry_count"] == 5
-    seen, after = [], {}
+    seen: list[Any] = []
+    after: dict[str, str] = {}
     while True:
         page = await shop.get("/accounts/acct_a/statement", **query, to=whole["closing"]["at"], limit=2, **after)
         seen += page["data"]

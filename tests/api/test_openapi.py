@@ -9,7 +9,13 @@ from tests.api.conftest import Shop, World
 
 CONTRACT = {
     "/v1/transfers": {"post", "get"},
+    "/v1/transfers/{transfer_id}": {"get"},
+    "/v1/transfers/{transfer_id}/post": {"post"},
+    "/v1/transfers/{transfer_id}/void": {"post"},
+    "/v1/transfers/{transfer_id}/reverse": {"post"},
     "/v1/accounts": {"post", "get"},
+    "/v1/accounts/{account_id}": {"get", "patch"},
+    "/v1/accounts/{account_id}/statement": {"get"},
     "/v1/accounts/{account_id}/balance": {"get"},
     "/v1/accounts/{account_id}/entries": {"get"},
     "/v1/accounts/{account_id}/fund": {"post"},
@@ -74,6 +80,11 @@ async def test_answers_fit_their_schemas(real_shop: Shop) -> None:
     refund = (await real_shop.post("/refunds", {"charge": charge["id"], "amount": 100})).json()
     await real_shop.post("/accounts", {"currency": "EUR", "id": "acct_fit"})
     funding = (await real_shop.post("/accounts/acct_fit/fund", {"amount": 500})).json()
+    move = {"amount": 50, "currency": "EUR", "source": "acct_fit", "destination": charge["account"]}
+    held = (await real_shop.post("/transfers", {**move, "pending": True})).json()
+    posted = (await real_shop.post(f"/transfers/{held['id']}/post", {"amount": 20})).json()
+    reversal = (await real_shop.post(f"/transfers/{posted['id']}/reverse")).json()
+    statement = await real_shop.get("/accounts/acct_fit/statement", **{"from": "2026-01-01T00:00:00Z"})
     destination = {"type": "iban", "iban": "DE89370400440532013000", "name": "Ada"}
     order = {"amount": 100, "currency": "EUR", "source": "acct_fit", "destination": destination}
     payout = (await real_shop.post("/payouts", order)).json()
@@ -84,6 +95,8 @@ async def test_answers_fit_their_schemas(real_shop: Shop) -> None:
         (schemas.Problem, declined),
         (schemas.Refund, refund),
         (schemas.Transfer, funding),
+        *((schemas.Transfer, one) for one in (held, posted, reversal)),
+        (schemas.AccountStatement, statement),
         (schemas.Payout, payout),
         (schemas.Account, await real_shop.get("/accounts/acct_fit")),
         (schemas.Balance, await real_shop.get("/accounts/acct_fit/balance")),

@@ -127,3 +127,121 @@ class BookModel:
         self.holds[movement.hold_key] = (hold_debit, hold_credit, remaining - released)
         debit.pending_debits -= released
         credit.pending_credits -= released
+
+
+@dataclass(slots=True)
+class ModelTransfer:
+    """A transfer as the model knows it; `left` is what is still held."""
+
+    source: str
+    destination: str
+    left: int = 0
+    moved: int = 0
+    expires: int | None = None
+    reversed: bool = False
+
+
+@dataclass(slots=True)
+class TransferModel:
+    """Transfers in one and two phases, reversals and terms, on a clock of its own.
+
+    Each method changes the books and returns None, or changes nothing and returns why not.
+    """
+
+    accounts: dict[str, ModelAccount] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    transfers: dict[str, ModelTransfer] = field(default_factory=dict)
+    now: int = 0
+
+    def open(self, account: str, least: int | None, most: int | None) -> None:
+        """Open an account."""
+        self.accounts[account] = ModelAccount(least=least, most=most)
+        self.statuses[account] = "open"
+
+    def _refusal(self, source: str, destination: str, amount: int) -> RefusalCode | None:
+        debit, credit = self.accounts[source], self.accounts[destination]
+        if self.statuses[source] != "open" or self.statuses[destination] != "open":
+            return RefusalCode.ACCOUNT_CLOSED
+        if debit.least is not None and debit.posted - debit.pending_debits - amount < debit.least:
+            return RefusalCode.EXCEEDS_AVAILABLE_BALANCE
+        if credit.most is not None and credit.posted + credit.pending_credits + amount > credit.most:
+            return RefusalCode.EXCEEDS_MAXIMUM_BALANCE
+        return None
+
+    def _move(self, source: str, destination: str, amount: int) -> None:
+        for account, signed in ((self.accounts[source], -amount), (self.accounts[destination], amount)):
+            account.posted += signed
+            account.history.append(account.posted)
+
+    def _unhold(self, transfer: ModelTransfer, amount: int) -> None:
+        transfer.left -= amount
+        self.accounts[transfer.source].pending_debits -= amount
+        self.accounts[transfer.destination].pending_credits -= amount
+
+    def transfer(self, name: str, source: str, destination: str, amount: int) -> RefusalCode | None:
+        """Move money at once."""
+        refusal = self._refusal(source, destination, amount)
+        if refusal is None:
+            self.transfers[name] = ModelTransfer(source, destination, moved=amount)
+            self._move(source, destination, amount)
+        return refusal
+
+    def hold(self, name: str, source: str, destination: str, amount: int, seconds: int) -> RefusalCode | None:
+        """Set money aside."""
+        refusal = self._refusal(source, destination, amount)
+        if refusal is None:
+            self.transfers[name] = ModelTransfer(source, destination, left=amount, expires=self.now + seconds)
+            self.accounts[source].pending_debits += amount
+            self.accounts[destination].pending_credits += amount
+        return refusal
+
+    def post_hold(self, name: str, amount: int, *, final: bool) -> RefusalCode | None:
+        """Move money that was set aside; no limit can be in the way any more."""
+        transfer = self.transfers[name]
+        if self.statuses[transfer.source] != "open" or self.statuses[transfer.destination] != "open":
+            return RefusalCode.ACCOUNT_CLOSED
+        if transfer.left == 0:
+            return RefusalCode.HOLD_NOT_FOUND
+        if amount > transfer.left:
+            return RefusalCode.EXCEEDS_HOLD
+        transfer.moved += amount
+        self._unhold(transfer, transfer.left if final else amount)
+        self._move(transfer.source, transfer.destination, amount)
+        return None
+
+    def release(self, name: str) -> RefusalCode | None:
+        """Give what is left back, whatever the accounts' status."""
+        transfer = self.transfers[name]
+        if transfer.left == 0:
+            return RefusalCode.HOLD_NOT_FOUND
+        self._unhold(transfer, transfer.left)
+        return None
+
+    def due(self) -> list[str]:
+        """Return the holds whose time is over."""
+        return [name for name, one in self.transfers.items() if one.left and (one.expires or 0) <= self.now]
+
+    def reverse(self, name: str) -> RefusalCode | None:
+        """Move back what a transfer moved, once."""
+        transfer = self.transfers[name]
+        if transfer.reversed:
+            return RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
+        refusal = self._refusal(transfer.destination, transfer.source, transfer.moved)
+        if refusal is None:
+            transfer.reversed = True
+            self._move(transfer.destination, transfer.source, transfer.moved)
+        return refusal
+
+    def change(self, account: str, status: str, least: int | None, most: int | None) -> RefusalCode | None:
+        """Set new terms."""
+        one = self.accounts[account]
+        if self.statuses[account] == "closed":
+            return RefusalCode.ACCOUNT_CLOSED
+        if status == "closed" and (one.posted or one.pending_debits or one.pending_credits):
+            return RefusalCode.ACCOUNT_NOT_EMPTY
+        if least is not None and least != one.least and one.posted - one.pending_debits < least:
+            return RefusalCode.BALANCE_BELOW_MINIMUM
+        if most is not None and most != one.most and one.posted + one.pending_credits > most:
+            return RefusalCode.BALANCE_ABOVE_MAXIMUM
+        one.least, one.most, self.statuses[account] = least, most, status
+        return None
