@@ -52,13 +52,13 @@ ACCOUNT_DOCUMENT = (
 _SHOWN = {"charge": CHARGE_DOCUMENT, "transfer": TRANSFER_DOCUMENT}
 
 
-def shown(kind: str, alias: str) -> str:
-    """Return the SQL expression of an object's document as the API shows it."""
-    return _SHOWN.get(kind, "{0}.document").format(alias)
+def shown(kind: str) -> str:
+    """Return the SQL of an object's document as shown, from a row `o` of its table."""
+    return _SHOWN.get(kind, "{0}.document").format("o")
 
 
 _DOCUMENTS = " ".join(
-    f"WHEN '{kind}' THEN (SELECT {shown(kind, 'o')} FROM {table} o WHERE o.id = k.object_id)"
+    f"WHEN '{kind}' THEN (SELECT {shown(kind)} FROM {table} o WHERE o.id = k.object_id)"
     for kind, table in _TABLES.items()
 )
 _ACCOUNT = f"WHEN 'account' THEN (SELECT {ACCOUNT_DOCUMENT.format('a')} FROM accounts a WHERE a.code = k.object_id)"

@@ -128,6 +128,10 @@ def _check_reversible(original: Document) -> None:
         raise Problem(409, "use_void", "A pending transfer is voided, or posted and then reversed.", members=members)
     if status != "settled":
         raise Problem(409, "transfer_not_settled", f"The transfer is {status}: no money moved.", members=members)
-    if original.get("reverses") is not None or not original["source"].startswith("acct_"):
-        what = "A reversal" if original.get("reverses") else "Sandbox funding"
+    of_its_own_kind = {
+        "A reversal": original.get("reverses") is not None,
+        "Sandbox funding": not original["source"].startswith("acct_"),
+        "An exchange at a quote": original.get("fx_quote") is not None,
+    }
+    if what := next((name for name, holds in of_its_own_kind.items() if holds), None):
         raise Problem(409, "transfer_not_reversible", f"{what} is not reversed; make a transfer.", members=members)
