@@ -27,6 +27,13 @@ REFUNDED = (
 CHARGE_DOCUMENT = "{0}.document || jsonb_build_object('amount_refunded', " + REFUNDED + "::bigint)"
 """A charge as shown: what was refunded is read from the refunds themselves."""
 
+FX_QUOTE_DOCUMENT = (
+    "{0}.document || CASE WHEN {0}.status = 'open' AND ({0}.document ->> 'expires_at')::timestamptz"
+    """ <= clock_timestamp() THEN '{{"status": "expired"}}'::jsonb ELSE '{{}}'::jsonb END"""
+)
+"""A quote as shown: nobody writes that time passes, so whether it has expired is read off the clock."""
+
+_SHOWN = {"charge": CHARGE_DOCUMENT, "fx_quote": FX_QUOTE_DOCUMENT}
 _TABLES = {
     "charge": "charges",
     "refund": "refunds",
@@ -34,6 +41,7 @@ _TABLES = {
     "transfer": "transfers",
     "dispute": "disputes",
     "exception": "exceptions",
+    "fx_quote": "fx_quotes",
 }
 ACCOUNT_DOCUMENT = (
     "jsonb_build_object('id', public_account({0}.code), 'object', 'account', 'status', {0}.status,"
@@ -43,9 +51,14 @@ ACCOUNT_DOCUMENT = (
 )
 """An account as shown, from its row."""
 
+
+def shown(kind: str) -> str:
+    """Return the SQL of an object's document as shown, from a row `o` of its table."""
+    return _SHOWN.get(kind, "{0}.document").format("o")
+
+
 _DOCUMENTS = " ".join(
-    f"WHEN '{kind}' THEN (SELECT {CHARGE_DOCUMENT.format('o') if kind == 'charge' else 'o.document'}"
-    f" FROM {table} o WHERE o.id = k.object_id)"
+    f"WHEN '{kind}' THEN (SELECT {shown(kind)} FROM {table} o WHERE o.id = k.object_id)"
     for kind, table in _TABLES.items()
 )
 _ACCOUNT = f"WHEN 'account' THEN (SELECT {ACCOUNT_DOCUMENT.format('a')} FROM accounts a WHERE a.code = k.object_id)"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from api.errors import Problem, not_found
-from api.idempotency import CHARGE_DOCUMENT
+from api.idempotency import shown
 from api.reading import Reads, ReadScope, Statement
 from api.rendering import Document
 
@@ -26,6 +26,7 @@ _TABLES = {
     "transfer": "transfers",
     "dispute": "disputes",
     "exception": "exceptions",
+    "fx_quote": "fx_quotes",
 }
 _FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.merchant_id"}
 
@@ -48,7 +49,7 @@ def check_cursor(starting_after: str | None) -> str | None:
 
 def one_statement(kind: str, object_id: str) -> Statement:
     """Return the look-up of one object's document, to be sent along with other reads."""
-    return Statement(f"SELECT {_shown(kind)} AS document FROM {_TABLES[kind]} o WHERE o.id = %(id)s", {"id": object_id})
+    return Statement(f"SELECT {shown(kind)} AS document FROM {_TABLES[kind]} o WHERE o.id = %(id)s", {"id": object_id})
 
 
 def first_document(kind: str, rows: list[dict[str, Any]]) -> Document:
@@ -90,11 +91,7 @@ async def list_objects(
     if check_cursor(starting_after) is not None:
         conditions.append("o.id < %(starting_after)s")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sql = f"SELECT {_shown(kind)} AS document FROM {_TABLES[kind]} o{where} ORDER BY o.id DESC LIMIT %(most)s"
+    sql = f"SELECT {shown(kind)} AS document FROM {_TABLES[kind]} o{where} ORDER BY o.id DESC LIMIT %(most)s"
     parameters = {**wanted, "starting_after": starting_after, "most": limit + 1}
     (rows,) = await reads.rows(scope, Statement(sql, parameters))
     return [row["document"] for row in rows[:limit]], len(rows) > limit
-
-
-def _shown(kind: str) -> str:
-    return CHARGE_DOCUMENT.format("o") if kind == "charge" else "o.document"

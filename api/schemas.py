@@ -133,21 +133,56 @@ class EntryShown(Shown):
     account: str
     direction: Literal["debit", "credit"]
     amount: int
+    currency: str
     balance: int
 
 
+class ExchangeShown(Shown):
+    """What a transfer sold and bought at its quote; amounts in minor units of each currency."""
+
+    rate: str
+    sell_currency: str
+    sell_amount: int
+    buy_currency: str
+    buy_amount: int
+
+
 class Transfer(_Operation):
-    """A movement between two accounts with its two opposing entries."""
+    """A transfer between two accounts: two opposing entries, or two in each currency of an exchange."""
 
     object: Literal["transfer"]
     status: Literal["processing", "settled", "failed"]
     source: str
     destination: str
     rail: str
+    fx_quote: str | None
+    exchange: ExchangeShown | None
     entries: list[EntryShown]
     effective_at: str | None
     failure_code: str | None
     failure_detail: str | None
+
+
+class FxQuote(Shown):
+    """A rate kept for one transfer. `rate` is units bought per unit sold, in main units, as decimal text."""
+
+    id: str
+    object: Literal["fx_quote"]
+    status: Literal["open", "used", "expired"]
+    sell_currency: str
+    sell_amount: int
+    buy_currency: str
+    buy_amount: int
+    fixed_side: Literal["sell", "buy"]
+    rate: str = Field(examples=["1.0840"])
+    mid_rate: str
+    spread_basis_points: int
+    rate_source: str
+    rate_as_of: str
+    transfer: str | None
+    expires_at: str
+    livemode: bool
+    created_at: str
 
 
 class Account(Shown):

@@ -45,6 +45,8 @@ class RefusalCode(StrEnum):
     EXCEEDS_REFUNDABLE_AMOUNT = "exceeds_refundable_amount"
     IDEMPOTENCY_KEY_TAKEN = "idempotency_key_taken"
     ALREADY_EXISTS = "already_exists"
+    FX_QUOTE_EXPIRED = "fx_quote_expired"
+    FX_QUOTE_USED = "fx_quote_used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,7 @@ class RecordKind(StrEnum):
     EXCEPTION = "exception"
     ACCOUNT = "account"
     POLICY = "policy"
+    FX_QUOTE = "fx_quote"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 
 
