@@ -74,7 +74,8 @@ class Services:
 
     `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
     merchants and API keys; both through psycopg. `callback_secret` signs what rails tell us,
-    `challenge_secret` the sandbox's challenge pages. `fx_rates`: without any, nothing is quoted. `vault` is what `vault/route.py` serves.
+    `challenge_secret` the sandbox's challenge pages. `vault` is what `vault/route.py` serves.
+    Without `fx_rates` no exchange is quoted.
     """
 
     temporal: Client

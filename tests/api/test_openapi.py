@@ -9,6 +9,8 @@ from tests.api.conftest import Shop, World
 
 CONTRACT = {
     "/v1/transfers": {"post", "get"},
+    "/v1/fx/quotes": {"post"},
+    "/v1/fx/quotes/{quote_id}": {"get"},
     "/v1/accounts": {"post", "get"},
     "/v1/accounts/{account_id}/balance": {"get"},
     "/v1/accounts/{account_id}/entries": {"get"},
@@ -74,6 +76,11 @@ async def test_answers_fit_their_schemas(real_shop: Shop) -> None:
     refund = (await real_shop.post("/refunds", {"charge": charge["id"], "amount": 100})).json()
     await real_shop.post("/accounts", {"currency": "EUR", "id": "acct_fit"})
     funding = (await real_shop.post("/accounts/acct_fit/fund", {"amount": 500})).json()
+    pair = {"sell_currency": "EUR", "buy_currency": "USD", "sell_amount": 100}
+    quote = (await real_shop.post("/fx/quotes", pair)).json()
+    await real_shop.post("/accounts", {"currency": "USD", "id": "acct_fit_usd"})
+    move = {"amount": 100, "currency": "EUR", "source": "acct_fit", "destination": "acct_fit_usd"}
+    exchange = (await real_shop.post("/transfers", {**move, "fx_quote": quote["id"]})).json()
     destination = {"type": "iban", "iban": "DE89370400440532013000", "name": "Ada"}
     order = {"amount": 100, "currency": "EUR", "source": "acct_fit", "destination": destination}
     payout = (await real_shop.post("/payouts", order)).json()
@@ -84,6 +91,8 @@ async def test_answers_fit_their_schemas(real_shop: Shop) -> None:
         (schemas.Problem, declined),
         (schemas.Refund, refund),
         (schemas.Transfer, funding),
+        (schemas.FxQuote, quote),
+        (schemas.Transfer, exchange),
         (schemas.Payout, payout),
         (schemas.Account, await real_shop.get("/accounts/acct_fit")),
         (schemas.Balance, await real_shop.get("/accounts/acct_fit/balance")),
