@@ -89,6 +89,18 @@ class Settings(BaseSettings):
     risk_model_path: Path = Field(
         default=ROOT / "risk" / "artifacts", description="Folder of the CatBoost model that scores charges."
     )
+    fx_rates_file: Path | None = Field(
+        default=None,
+        description="JSON of mid rates for FX quotes, read again when it changes; default the sandbox rates shipped "
+        "in api/sandbox_fx_rates.json, which price test mode only.",
+    )
+    fx_rates_age_hours_max: float = Field(
+        default=48.0, gt=0, description="Age of rates (not of sandbox ones) above which nothing is quoted."
+    )
+    fx_quote_seconds: float = Field(default=60.0, gt=0, le=3600, description="How long an FX quote may be used.")
+    fx_spread_basis_points: int = Field(
+        default=25, ge=0, le=5000, description="What an FX quote takes off the mid rate, in 1/10000."
+    )
     codec_for_loopback: bool = Field(
         default=False,
         description="Whether the Temporal UI's browser on this machine may decode payloads without a key; "

@@ -33,6 +33,12 @@ _REVERSED_BY = (
 TRANSFER_DOCUMENT = "{0}.document || jsonb_build_object('reversed_by', " + _REVERSED_BY + ")"
 """A transfer as shown: what reversed it is read from the reversal itself."""
 
+FX_QUOTE_DOCUMENT = (
+    "{0}.document || CASE WHEN {0}.status = 'open' AND ({0}.document ->> 'expires_at')::timestamptz"
+    """ <= clock_timestamp() THEN '{{"status": "expired"}}'::jsonb ELSE '{{}}'::jsonb END"""
+)
+"""A quote as shown: nobody writes that time passes, so whether it has expired is read off the clock."""
+
 _TABLES = {
     "charge": "charges",
     "refund": "refunds",
@@ -40,6 +46,7 @@ _TABLES = {
     "transfer": "transfers",
     "dispute": "disputes",
     "exception": "exceptions",
+    "fx_quote": "fx_quotes",
 }
 ACCOUNT_DOCUMENT = (
     "jsonb_build_object('id', public_account({0}.code), 'object', 'account', 'status', {0}.status,"
@@ -49,7 +56,7 @@ ACCOUNT_DOCUMENT = (
 )
 """An account as shown, from its row."""
 
-_SHOWN = {"charge": CHARGE_DOCUMENT, "transfer": TRANSFER_DOCUMENT}
+_SHOWN = {"charge": CHARGE_DOCUMENT, "transfer": TRANSFER_DOCUMENT, "fx_quote": FX_QUOTE_DOCUMENT}
 
 
 def shown(kind: str) -> str:

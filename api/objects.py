@@ -26,6 +26,7 @@ _TABLES = {
     "transfer": "transfers",
     "dispute": "disputes",
     "exception": "exceptions",
+    "fx_quote": "fx_quotes",
 }
 _FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.merchant_id"}
 

@@ -20,6 +20,8 @@ Document = dict[str, Any]
 _FIRST = """
     id object number sequence previous_sequence type status amount amount_captured amount_refunded currency fee net
     decision score rail account direction balance source destination outcome capture customer description entries
+    fx_quote exchange sell_currency sell_amount buy_currency buy_amount fixed_side rate mid_rate spread_basis_points
+    rate_source rate_as_of transfer expires_at
     risk model_version reasons attempts route utility landed_cost approval_probability settlement_seconds
     next_action next_check_at capture_before decline_code decline_class failure_code failure_detail reason metadata
     return_url data has_more

@@ -133,6 +133,7 @@ class EntryShown(Shown):
     account: str
     direction: Literal["debit", "credit"]
     amount: int
+    currency: str
     balance: int
 
 
@@ -143,14 +144,26 @@ class TransferPostShown(Shown):
     amount: int
 
 
+class ExchangeShown(Shown):
+    """What a transfer sold and bought at its quote; amounts in minor units of each currency."""
+
+    rate: str
+    sell_currency: str
+    sell_amount: int
+    buy_currency: str
+    buy_amount: int
+
+
 class Transfer(_Operation):
-    """A movement between two accounts with its opposing entries; or money set aside for one."""
+    """A transfer between two accounts: two opposing entries, or two in each currency of an exchange; or held first."""
 
     object: Literal["transfer"]
     status: Literal["processing", "pending", "settled", "voided", "expired", "failed"]
     source: str
     destination: str
     rail: str
+    fx_quote: str | None
+    exchange: ExchangeShown | None
     entries: list[EntryShown]
     amount_posted: int
     posts: list[TransferPostShown]
@@ -161,6 +174,28 @@ class Transfer(_Operation):
     effective_at: str | None
     failure_code: str | None
     failure_detail: str | None
+
+
+class FxQuote(Shown):
+    """A rate kept for one transfer. `rate` is units bought per unit sold, in main units, as decimal text."""
+
+    id: str
+    object: Literal["fx_quote"]
+    status: Literal["open", "used", "expired"]
+    sell_currency: str
+    sell_amount: int
+    buy_currency: str
+    buy_amount: int
+    fixed_side: Literal["sell", "buy"]
+    rate: str = Field(examples=["1.0840"])
+    mid_rate: str
+    spread_basis_points: int
+    rate_source: str
+    rate_as_of: str
+    transfer: str | None
+    expires_at: str
+    livemode: bool
+    created_at: str
 
 
 class Account(Shown):
@@ -189,31 +224,6 @@ class Balance(Shown):
     available: int
     at: str
     version: int
-
-
-class BalanceShown(Shown):
-    """A balance at one end of a statement."""
-
-    posted: int
-    pending_debits: int
-    pending_credits: int
-    available: int
-    at: str
-
-
-class AccountStatement(Shown):
-    """What was on an account, what happened to it, what was on it then: opening + moved = closing."""
-
-    object: Literal["statement"]
-    account: str
-    currency: str
-    axis: Literal["recorded", "effective"]
-    opening: BalanceShown
-    closing: BalanceShown
-    moved: int
-    entry_count: int
-    data: list[EntryShown]
-    has_more: bool
 
 
 class Dispute(Shown):

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from activities.decision_facts import read_routing_policy
 from api.app import create_app
 from api.codec import codec_router
+from api.fx_rates import SANDBOX_RATES, RateFile
 from api.services import QuoteRequest, ScoreRequest, Services
 from domain.charge import Charge
 from domain.rail import Flow, RouteOption
@@ -123,6 +124,11 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
                 loopback_suffices=settings.codec_for_loopback,
             ),
             sync_budget_seconds=settings.sync_budget_seconds,
+            fx_rates=RateFile(
+                settings.fx_rates_file or SANDBOX_RATES, age_max=timedelta(hours=settings.fx_rates_age_hours_max)
+            ),
+            fx_quote_seconds=settings.fx_quote_seconds,
+            fx_spread_basis_points=settings.fx_spread_basis_points,
         )
         try:
             yield create_app(services), parts

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from domain.book import BookWriter
+from domain.fx import RateSource
 from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
 from domain.rail import RouteOption
@@ -74,6 +75,7 @@ class Services:
     `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
     merchants and API keys; both through psycopg. `callback_secret` signs what rails tell us,
     `challenge_secret` the sandbox's challenge pages. `vault` is what `vault/route.py` serves.
+    Without `fx_rates` no exchange is quoted.
     """
 
     temporal: Client
@@ -92,3 +94,6 @@ class Services:
     sync_budget_seconds: float = 10.0
     start_timeout_seconds: float = 5.0
     key_cache_seconds: float = 30.0
+    fx_rates: RateSource | None = None
+    fx_quote_seconds: float = 60.0
+    fx_spread_basis_points: int = 25

@@ -1,6 +1,6 @@
 """An account's statement between two instants, on either time axis."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -21,7 +21,32 @@ from ledger.statements import statement
 router = APIRouter(prefix="/v1", tags=["accounts"])
 
 
-@router.get("/accounts/{account_id}/statement", responses=schemas.reading(schemas.AccountStatement))
+class BalanceShown(schemas.Shown):
+    """A balance at one end of a statement."""
+
+    posted: int
+    pending_debits: int
+    pending_credits: int
+    available: int
+    at: str
+
+
+class AccountStatement(schemas.Shown):
+    """What was on an account, what happened to it, what was on it then: opening + moved = closing."""
+
+    object: Literal["statement"]
+    account: str
+    currency: str
+    axis: Literal["recorded", "effective"]
+    opening: BalanceShown
+    closing: BalanceShown
+    moved: int
+    entry_count: int
+    data: list[schemas.EntryShown]
+    has_more: bool
+
+
+@router.get("/accounts/{account_id}/statement", responses=schemas.reading(AccountStatement))
 async def get_statement(
     account_id: str,
     merchant: MerchantCaller,

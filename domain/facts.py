@@ -224,6 +224,27 @@ class TransferReversed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CurrencyExchanged:
+    """Money of one account became money of another currency on another, at a quoted rate.
+
+    Two movements, one in each currency. Their keys are the quote's, so that a quote moves money once,
+    whichever transfer states it; their reference is the transfer's, so that a second transfer is
+    refused (other facts under a known key) instead of being taken for a repetition.
+    """
+
+    fact: Literal["currency_exchanged"] = "currency_exchanged"
+    transfer_id: str
+    quote_id: str
+    source: str
+    destination: str
+    sell_amount_minor: int
+    sell_currency: str
+    buy_amount_minor: int
+    buy_currency: str
+    effective_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFunded:
     """Sandbox money was put on an account (test mode only)."""
 
@@ -264,6 +285,7 @@ Fact = (
     | TransferPosted
     | TransferReleased
     | TransferReversed
+    | CurrencyExchanged
     | AccountFunded
     | ChargebackReceived
 )

@@ -49,6 +49,8 @@ class RefusalCode(StrEnum):
     ACCOUNT_CHANGED = "account_changed"
     BALANCE_BELOW_MINIMUM = "balance_below_minimum"
     BALANCE_ABOVE_MAXIMUM = "balance_above_maximum"
+    FX_QUOTE_EXPIRED = "fx_quote_expired"
+    FX_QUOTE_USED = "fx_quote_used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class RecordKind(StrEnum):
     EXCEPTION = "exception"
     ACCOUNT = "account"
     POLICY = "policy"
+    FX_QUOTE = "fx_quote"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 
 

@@ -1,4 +1,8 @@
-"""A transfer between two ledger accounts: at once, in two phases (held, then posted or released), or back again."""
+"""A transfer between two ledger accounts: at once, in two phases (held, then posted or released), or back again.
+
+In one currency it is one movement with two opposing entries; across currencies two movements, one in
+each, at the rate of a quote.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from domain.fx import FxQuote
 from domain.identifiers import Mode
 from domain.money import check_amount
 from domain.timestamps import rfc3339
@@ -38,10 +43,12 @@ class TransferPost:
 class Transfer:
     """The whole state of a transfer.
 
-    `funding`: the source is the sandbox funding account, not one of the merchant's (test mode only).
     `pending`: made in two phases; `expires_at` is set as the hold is made, `expires_in_seconds` after it.
     `posts` are the parts of the hold posted so far. `reverses`: the transfer this one undoes. `entries`
     are those of earlier commits, as the API shows them; each commit adds its own.
+    `amount_minor` of `currency` leave the source. `fx_quote`: what arrives at the destination is the
+    quote's bought amount. `funding`: the source is the sandbox funding account, not one of the merchant's
+    (test mode only).
     """
 
     id: str
@@ -68,12 +75,17 @@ class Transfer:
     entries: tuple[Mapping[str, Any], ...] = ()
     reverses: str | None = None
     reason: str | None = None
+    fx_quote: FxQuote | None = None
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
         assert self.source != self.destination, "a transfer moves money between two accounts"
         assert self.pending == (self.expires_in_seconds is not None), "a hold, and only a hold, expires"
         assert 0 <= self.amount_posted_minor <= self.amount_minor, "no more is posted than was held"
+        if self.fx_quote is not None:
+            sold = (self.fx_quote.sell_amount_minor, self.fx_quote.sell_currency)
+            assert (self.amount_minor, self.currency) == sold, "a transfer at a quote moves what the quote sells"
+            assert not self.pending and self.reverses is None, "a rate is not held, and not turned around"
 
     @property
     def amount_posted_minor(self) -> int:
@@ -104,6 +116,8 @@ def transfer_document(transfer: Transfer) -> dict[str, Any]:
         "reverses": transfer.reverses,
         "reversed_by": None,
         "reason": transfer.reason,
+        "fx_quote": transfer.fx_quote.id if transfer.fx_quote else None,
+        "exchange": _exchange(transfer.fx_quote) if transfer.fx_quote else None,
         "effective_at": rfc3339(transfer.effective_at),
         "metadata": dict(transfer.metadata),
         "failure_code": transfer.failure_code,
@@ -111,4 +125,14 @@ def transfer_document(transfer: Transfer) -> dict[str, Any]:
         "workflow_id": transfer.workflow_id,
         "livemode": transfer.mode is Mode.LIVE,
         "created_at": rfc3339(transfer.created_at),
+    }
+
+
+def _exchange(quote: FxQuote) -> dict[str, Any]:
+    return {
+        "rate": quote.rate,
+        "sell_currency": quote.sell_currency,
+        "sell_amount": quote.sell_amount_minor,
+        "buy_currency": quote.buy_currency,
+        "buy_amount": quote.buy_amount_minor,
     }

@@ -28,6 +28,11 @@ def fee_revenue(currency: str, mode: Mode) -> str:
     return system_account("fee_revenue", currency, mode)
 
 
+def fx_conversion(currency: str, mode: Mode) -> str:
+    """Return the account through which money leaves or enters a currency: our position in it from FX."""
+    return system_account("fx_conversion", currency, mode)
+
+
 def sandbox_funding(currency: str, mode: Mode) -> str:
     """Return the account sandbox money comes from (test mode only)."""
     assert mode is Mode.TEST, "sandbox money exists in test mode only"

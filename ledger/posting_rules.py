@@ -34,6 +34,9 @@ class _Book:
     def in_transit(self, rail: str) -> str:
         return chart.payouts_in_transit(rail, self.currency, self.mode)
 
+    def conversion(self) -> str:
+        return chart.fx_conversion(self.currency, self.mode)
+
     def fees(self) -> str:
         return chart.fee_revenue(self.currency, self.mode)
 
@@ -49,9 +52,10 @@ class _Book:
         hold: str | None = None,
         effective_at: datetime | None = None,
         past_limits: bool = False,
+        key_of: str | None = None,
     ) -> Movement:
         return Movement(
-            key=f"{self.reference}:{part}",
+            key=f"{key_of or self.reference}:{part}",
             debit_account=debit,
             credit_account=credit,
             amount_minor=amount_minor,
@@ -71,18 +75,21 @@ def movements_of(fact: facts.Fact, *, merchant_id: str, mode: Mode) -> tuple[Mov
     Deterministic: the same fact gives the same keys, so posting it twice moves money once.
     """
     reference, rule = _RULES[type(fact)]
-    book = _Book(merchant_id, mode, fact.currency, getattr(fact, reference))
+    currency = fact.sell_currency if isinstance(fact, facts.CurrencyExchanged) else fact.currency
+    book = _Book(merchant_id, mode, currency, getattr(fact, reference))
     return tuple(rule(book, fact))
 
 
 def openings_of(fact: facts.Fact, *, merchant_id: str, mode: Mode) -> tuple[AccountOpening, ...]:
     """Return the accounts of a fact that are opened on first use: the ledger's own and default ones."""
-    codes = dict.fromkeys(
-        code
+    currencies = {
+        code: movement.currency
         for movement in movements_of(fact, merchant_id=merchant_id, mode=mode)
         for code in (movement.debit_account, movement.credit_account)
+    }
+    openings = (
+        chart.opening_of(code, currency, merchant_id=merchant_id, mode=mode) for code, currency in currencies.items()
     )
-    openings = (chart.opening_of(code, fact.currency, merchant_id=merchant_id, mode=mode) for code in codes)
     return tuple(opening for opening in openings if opening is not None)
 
 
@@ -203,6 +210,19 @@ def _transfer_reversed(book: _Book, fact: facts.TransferReversed) -> Iterable[Mo
     yield replace(movement, reference=fact.reversal_id)
 
 
+def _currency_exchanged(book: _Book, fact: facts.CurrencyExchanged) -> Iterable[Movement]:
+    # 100.00 EUR become 108.40 USD: debit source 100.00 / credit fx_conversion:EUR 100.00, then debit
+    # fx_conversion:USD 108.40 / credit destination 108.40. Each currency sums to zero by itself.
+    bought, quote, at = replace(book, currency=fact.buy_currency), fact.quote_id, fact.effective_at
+    source, destination = book.owned(fact.source), book.owned(fact.destination)
+    yield book.movement(
+        "sell", "fx_sell", source, book.conversion(), fact.sell_amount_minor, effective_at=at, key_of=quote
+    )
+    yield bought.movement(
+        "buy", "fx_buy", bought.conversion(), destination, fact.buy_amount_minor, effective_at=at, key_of=quote
+    )
+
+
 def _account_funded(book: _Book, fact: facts.AccountFunded) -> Iterable[Movement]:
     source = chart.sandbox_funding(book.currency, book.mode)
     yield book.movement("post", "funding", source, book.owned(fact.account), fact.amount_minor)
@@ -233,6 +253,7 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.TransferPosted: ("transfer_id", _transfer_posted),
     facts.TransferReleased: ("transfer_id", _transfer_released),
     facts.TransferReversed: ("transfer_id", _transfer_reversed),
+    facts.CurrencyExchanged: ("transfer_id", _currency_exchanged),
     facts.AccountFunded: ("transfer_id", _account_funded),
     facts.ChargebackReceived: ("dispute_id", _chargeback_received),
 }

@@ -194,6 +194,7 @@ attempts = _records(
     _generated("flow", Text),
 )
 exceptions = _records("exceptions")
+fx_quotes = _records("fx_quotes")
 vault_tokens = _records("vault_tokens")
 idempotency_keys = Table(
     "idempotency_keys",

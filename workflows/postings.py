@@ -3,18 +3,19 @@
 The posting's key is `{object}:{version}`, so a step that runs twice commits once.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from domain.charge import Charge, charge_document
 from domain.dispute import Dispute, dispute_document
 from domain.facts import Fact
+from domain.fx import FxQuote, QuoteStatus, quote_document
 from domain.ledger import AuditDraft, EventDraft, KeyClaim, Posting, Record, RecordKind, RefundGuard
 from domain.payout import Payout, payout_document
 from domain.rail import Attempt, Outcome
 from domain.refund import Refund, refund_document
 from domain.timestamps import rfc3339
-from domain.transfer import Transfer, transfer_document
+from domain.transfer import Transfer, TransferStatus, transfer_document
 
 Steps = tuple[Attempt, ...]
 
@@ -124,20 +125,34 @@ def payout_posting(
 def transfer_posting(
     transfer: Transfer, *, event: str, facts: tuple[Fact, ...], claim: KeyClaim | None, actor: str
 ) -> Posting:
-    """Return the commit of a transfer's new version: movement, object, event, audit and key together."""
+    """Return the commit of a transfer's new version: movements, object, event, audit and key together.
+
+    What settles at a quote uses the quote up in the same commit.
+    """
     record = Record(
         kind=RecordKind.TRANSFER, id=transfer.id, version=transfer.version, document=transfer_document(transfer)
     )
+    quote = transfer.fx_quote if transfer.status is TransferStatus.SETTLED else None
+    used = (used_quote_record(quote, transfer.id),) if quote is not None else ()
     return Posting(
         key=f"{transfer.id}:{transfer.version}",
         merchant_id=transfer.merchant_id,
         mode=transfer.mode,
         audit=_audit(actor, event, transfer.id, transfer.version),
         facts=facts,
-        records=(record,),
-        events=(EventDraft(type=event, object_id=transfer.id, version=transfer.version),),
+        records=(record, *used),
+        events=(
+            EventDraft(type=event, object_id=transfer.id, version=transfer.version),
+            *(EventDraft(type="fx_quote.used", object_id=one.id, version=one.version) for one in used),
+        ),
         claim=claim,
     )
+
+
+def used_quote_record(quote: FxQuote, transfer_id: str) -> Record:
+    """Return the last version of a quote. That it is written once is the movement keys' doing (`{quote}:sell`)."""
+    used = replace(quote, status=QuoteStatus.USED, version=quote.version + 1, transfer=transfer_id)
+    return Record(kind=RecordKind.FX_QUOTE, id=used.id, version=used.version, document=quote_document(used))
 
 
 def dispute_posting(dispute: Dispute, *, event: str, facts: tuple[Fact, ...]) -> Posting:

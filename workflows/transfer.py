@@ -1,6 +1,7 @@
 """A transfer between two ledger accounts: one posting, or a hold that is posted, voided or expires.
 
-A transfer at once, and the reversal of one, is one local activity: settled or refused with its commit.
+A transfer at once (across currencies at a quote), and the reversal of one, is one local activity: settled
+or refused with its commit.
 A transfer in two phases stays open while money is set aside for it; whatever ends the hold first wins.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from domain.fx import refuse_quote
     from domain.identifiers import post_tag
     from domain.ledger import KeyClaim, PostingResult, RefusalCode
     from domain.transfer import Transfer, TransferStatus, transfer_document
@@ -39,14 +41,17 @@ class TransferWorkflow:
     async def run(self, start: StartTransfer) -> Document:
         """Move the money, set it aside, or remember the refusal; return the transfer as the API shows it."""
         step = transfer_states.opened(start.transfer, now=workflow.now(), claim=start.claim, actor=start.actor)
-        result = await _commit(step)
-        refusal = result.refusal
+        quote = start.transfer.fx_quote
+        refusal = refuse_quote(quote, workflow.now()) if quote is not None else None
+        if refusal is None:
+            result = await _commit(step)
+            # Where something is stored under this id, the refusal is about what an earlier run committed.
+            refusal = None if step.transfer.id in result.documents else result.refusal
+        if refusal is not None and refusal.code is not RefusalCode.IDEMPOTENCY_KEY_TAKEN:
+            result = await _commit(transfer_states.refused(step, refusal))
+            refusal = result.refusal
         if refusal is not None and refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
             return {"object": "superseded", "key_taken_by": refusal.object_id}
-        if refusal is not None and step.transfer.id not in result.documents:
-            # Nothing is stored under this id, so the refusal is not about what an earlier run committed.
-            step = transfer_states.refused(step, refusal)
-            result = await _commit(step)
         document = result.documents[step.transfer.id]
         self._take(document, version=1)
         if self._transfer.status is not TransferStatus.PENDING:

@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.facts import (
     AccountFunded,
+    CurrencyExchanged,
     Fact,
     TransferHeld,
     TransferMade,
@@ -13,6 +14,7 @@ from domain.facts import (
     TransferReleased,
     TransferReversed,
 )
+from domain.fx import quote_used
 from domain.ledger import KeyClaim, Refusal, RefusalCode
 from domain.money import format_amount
 from domain.transfer import Transfer, TransferPost, TransferStatus, transfer_document
@@ -52,7 +54,11 @@ def opened(transfer: Transfer, *, now: datetime, claim: KeyClaim, actor: str) ->
 
 def refused(step: Step, refusal: Refusal) -> Step:
     """Return the commit that remembers a refusal: a retry with the same key must not turn it into a success."""
-    reversed_before = step.transfer.reverses is not None and refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
+    # Nothing is stored of this transfer, so the other facts are those of another one under a key both derive.
+    taken = refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
+    reversed_before = step.transfer.reverses is not None and taken
+    if step.transfer.fx_quote is not None and taken:
+        refusal = quote_used(step.transfer.fx_quote.id)
     failed = replace(
         step.transfer,
         status=TransferStatus.FAILED,
@@ -174,6 +180,18 @@ def _first_fact(transfer: Transfer) -> Fact:
             destination=transfer.destination,
             amount_minor=transfer.amount_minor,
             currency=transfer.currency,
+        )
+    if transfer.fx_quote is not None:
+        return CurrencyExchanged(
+            transfer_id=transfer.id,
+            quote_id=transfer.fx_quote.id,
+            source=transfer.source,
+            destination=transfer.destination,
+            sell_amount_minor=transfer.fx_quote.sell_amount_minor,
+            sell_currency=transfer.fx_quote.sell_currency,
+            buy_amount_minor=transfer.fx_quote.buy_amount_minor,
+            buy_currency=transfer.fx_quote.buy_currency,
+            effective_at=transfer.effective_at,
         )
     if transfer.reverses is not None:
         return TransferReversed(

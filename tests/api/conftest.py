@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.app import create_app
+from api.fx_rates import RateFile
 from api.merchants import create_api_key, create_merchant
 from api.serve import open_app
 from api.services import QuoteRequest, ScoreRequest, Services
@@ -158,6 +159,7 @@ async def world(database: Any) -> AsyncIterator[World]:
         sync_budget_seconds=1.0,
         start_timeout_seconds=1.0,
         key_cache_seconds=0.3,
+        fx_rates=RateFile(),
     )
     async with client_of(services) as http:
         yield World(services, http, temporal)

@@ -11,6 +11,7 @@ from tests.api.problems import assert_problem
 
 CHARGE: dict[str, Any] = {"amount": 8420, "currency": "EUR", "source": "tok_visa_4291"}
 TRANSFER: dict[str, Any] = {"amount": 100, "currency": "EUR", "source": "acct_a", "destination": "acct_b"}
+QUOTE: dict[str, Any] = {"sell_currency": "EUR", "buy_currency": "USD", "sell_amount": 100}
 IBAN = {"type": "iban", "iban": "DE89370400440532013000", "name": "Ada Lovelace"}
 PAYOUT: dict[str, Any] = {"amount": 100, "currency": "EUR", "source": "acct_a", "destination": IBAN}
 CARD = "4242424242424242"
@@ -18,7 +19,16 @@ CARD = "4242424242424242"
 FIELDS: list[tuple[str, dict[str, Any], dict[str, Any], int, str, str]] = [
     ("/charges", CHARGE, {"amount": 84.2}, 422, "amount_must_be_integer", "amount"),
     ("/charges", CHARGE, {"amount": 100.0}, 422, "amount_must_be_integer", "amount"),
-    ("/charges", CHARGE, {"amount": "8420"}, 422, "amount_must_be_integer", "amount"),
+    *(
+        ("/charges", CHARGE, {"amount": text}, 422, "amount_must_be_integer", "amount")
+        for text in ("", "84.20", "8420.0", " 8420", "8420 ", "084", "+8420", "8e3", "8_420", "٨٤", "0x10", "-")
+    ),
+    ("/charges", CHARGE, {"amount": "0"}, 422, "amount_must_be_positive", "amount"),
+    ("/charges", CHARGE, {"amount": "-5"}, 422, "amount_must_be_positive", "amount"),
+    ("/charges", CHARGE, {"amount": "-" + "9" * 5000}, 422, "amount_must_be_positive", "amount"),
+    ("/charges", CHARGE, {"amount": str(10**15 + 1)}, 422, "amount_too_large", "amount"),
+    ("/charges", CHARGE, {"amount": "9" * 5000}, 422, "amount_too_large", "amount"),
+    ("/charges", CHARGE, {"amount": False}, 422, "amount_must_be_integer", "amount"),
     ("/charges", CHARGE, {"amount": True}, 422, "amount_must_be_integer", "amount"),
     ("/charges", CHARGE, {"amount": None}, 422, "amount_must_be_integer", "amount"),
     ("/charges", CHARGE, {"amount": [1]}, 422, "amount_must_be_integer", "amount"),
@@ -53,6 +63,19 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any], int, str, str]] = [
     ("/transfers", TRANSFER, {"rail": "alpha"}, 422, "unknown_rail", "rail"),
     ("/transfers", TRANSFER, {"effective_at": "yesterday"}, 422, "timestamp_invalid", "effective_at"),
     ("/transfers", TRANSFER, {"effective_at": "2026-11-22T10:00:00"}, 422, "timestamp_invalid", "effective_at"),
+    ("/transfers", TRANSFER, {"fx_quote": "fxq"}, 422, "fx_quote_invalid", "fx_quote"),
+    ("/transfers", TRANSFER, {"fx_quote": "fxq_nobody"}, 404, "fx_quote_not_found", "fx_quote"),
+    ("/fx/quotes", QUOTE, {"sell_amount": 1.5}, 422, "sell_amount_must_be_integer", "sell_amount"),
+    ("/fx/quotes", QUOTE, {"sell_amount": 0}, 422, "amount_must_be_positive", "sell_amount"),
+    ("/fx/quotes", QUOTE, {"sell_amount": None}, 422, "sell_amount_required", "sell_amount"),
+    ("/fx/quotes", QUOTE, {"buy_amount": 5}, 422, "buy_amount_not_allowed", "buy_amount"),
+    ("/fx/quotes", QUOTE, {"buy_currency": "EUR"}, 422, "currencies_must_differ", "buy_currency"),
+    ("/fx/quotes", QUOTE, {"buy_currency": "BTC"}, 422, "unknown_currency", "buy_currency"),
+    ("/fx/quotes", QUOTE, {"buy_currency": "AFN"}, 422, "currency_not_exchanged", "buy_currency"),
+    ("/fx/quotes", QUOTE, {"sell_currency": "AFN"}, 422, "currency_not_exchanged", "sell_currency"),
+    ("/fx/quotes", QUOTE, {"buy_currency": "KWD", "sell_currency": "USDC"}, 422, "amount_too_small", "sell_amount"),
+    ("/fx/quotes", QUOTE, {"buy_currency": "JPY", "sell_amount": 10**15}, 422, "amount_too_large", "sell_amount"),
+    ("/fx/quotes", QUOTE, {"rate": "2"}, 422, "unknown_field", "rate"),
     ("/payouts", PAYOUT, {}, 404, "account_not_found", "source"),
     ("/payouts", PAYOUT, {"destination": {**IBAN, "iban": "DE00"}}, 422, "iban_invalid", "destination.iban"),
     ("/payouts", PAYOUT, {"destination": {**IBAN, "type": "cash"}}, 422, "destination_invalid", "destination"),

@@ -167,7 +167,10 @@ async def test_the_transfer_of_the_page(real_shop: Shop) -> None:
     page = await real_shop.get("/accounts/acct_user_8f3c/entries", starting_after=entries[0]["id"])
     assert [entry["amount"] for entry in page["data"]] == [10_000] and page["has_more"] is False
     foreign = {**move, "destination": "acct_dollars", "idempotency_key": "fx"}
-    assert_problem(await real_shop.send("POST", "/transfers", json=foreign), 400, "quote_required", "destination")
+    refused = assert_problem(
+        await real_shop.send("POST", "/transfers", json=foreign), 400, "quote_required", "destination"
+    )
+    assert "/v1/fx/quotes" in refused["detail"]
     wrong = {**move, "currency": "USD", "idempotency_key": "usd"}
     assert_problem(await real_shop.send("POST", "/transfers", json=wrong), 422, "currency_mismatch", "currency")
 

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from api import schemas
+from api.statements import AccountStatement
 from tests.api.conftest import Shop, World
 
 CONTRACT = {
@@ -13,6 +14,8 @@ CONTRACT = {
     "/v1/transfers/{transfer_id}/post": {"post"},
     "/v1/transfers/{transfer_id}/void": {"post"},
     "/v1/transfers/{transfer_id}/reverse": {"post"},
+    "/v1/fx/quotes": {"post"},
+    "/v1/fx/quotes/{quote_id}": {"get"},
     "/v1/accounts": {"post", "get"},
     "/v1/accounts/{account_id}": {"get", "patch"},
     "/v1/accounts/{account_id}/statement": {"get"},
@@ -85,6 +88,11 @@ async def test_answers_fit_their_schemas(real_shop: Shop) -> None:
     posted = (await real_shop.post(f"/transfers/{held['id']}/post", {"amount": 20})).json()
     reversal = (await real_shop.post(f"/transfers/{posted['id']}/reverse")).json()
     statement = await real_shop.get("/accounts/acct_fit/statement", **{"from": "2026-01-01T00:00:00Z"})
+    pair = {"sell_currency": "EUR", "buy_currency": "USD", "sell_amount": 100}
+    quote = (await real_shop.post("/fx/quotes", pair)).json()
+    await real_shop.post("/accounts", {"currency": "USD", "id": "acct_fit_usd"})
+    sold = {"amount": 100, "currency": "EUR", "source": "acct_fit", "destination": "acct_fit_usd"}
+    exchange = (await real_shop.post("/transfers", {**sold, "fx_quote": quote["id"]})).json()
     destination = {"type": "iban", "iban": "DE89370400440532013000", "name": "Ada"}
     order = {"amount": 100, "currency": "EUR", "source": "acct_fit", "destination": destination}
     payout = (await real_shop.post("/payouts", order)).json()
@@ -96,7 +104,9 @@ async def test_answers_fit_their_schemas(real_shop: Shop) -> None:
         (schemas.Refund, refund),
         (schemas.Transfer, funding),
         *((schemas.Transfer, one) for one in (held, posted, reversal)),
-        (schemas.AccountStatement, statement),
+        (AccountStatement, statement),
+        (schemas.FxQuote, quote),
+        (schemas.Transfer, exchange),
         (schemas.Payout, payout),
         (schemas.Account, await real_shop.get("/accounts/acct_fit")),
         (schemas.Balance, await real_shop.get("/accounts/acct_fit/balance")),

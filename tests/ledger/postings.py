@@ -121,6 +121,7 @@ EVERYTHING = (
     "charges",
     "refunds",
     "transfers",
+    "fx_quotes",
     "policies",
 )
 

@@ -257,7 +257,14 @@ async def test_transfer_document_holds_its_entries(poster: Poster, reader: psyco
         world.stating(made, key=f"{transfer}:1", records=(record,), events=(world.event(record, "transfer.settled"),))
     )
     expected = [
-        {"id": e.id, "account": e.account, "direction": e.direction, "amount": 8420, "balance": e.balance_minor}
+        {
+            "id": e.id,
+            "account": e.account,
+            "direction": e.direction,
+            "amount": 8420,
+            "currency": "EUR",
+            "balance": e.balance_minor,
+        }
         for e in result.entries
     ]
     assert [(e["account"], e["direction"], e["balance"]) for e in expected] == [

@@ -11,7 +11,17 @@ from domain.risk import RiskDecision
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
-from tests.workflows.test_refund_payout_transfer import COMMON, INSUFFICIENT, PENDING, payout, refund, transfer
+from tests.workflows.test_refund_payout_transfer import (
+    COMMON,
+    INSUFFICIENT,
+    KNOWN_OTHERWISE,
+    LONG_AGO,
+    PENDING,
+    fx_transfer,
+    payout,
+    refund,
+    transfer,
+)
 from tests.workflows.test_two_phase_transfer import held, post, reversal, two_phase, void
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import AuthenticateCharge, CaptureCharge, ResolveCharge, VoidCharge
@@ -246,6 +256,19 @@ async def transfer_reversed(world: World) -> Handle:
     return await _start(world, TransferWorkflow.run, reversal(), "transfer_reversed")
 
 
+async def transfer_exchanged(world: World) -> Handle:
+    return await _start(world, TransferWorkflow.run, fx_transfer(), "transfer_exchanged")
+
+
+async def transfer_quote_expired(world: World) -> Handle:
+    return await _start(world, TransferWorkflow.run, fx_transfer(expires_at=LONG_AGO), "transfer_quote_expired")
+
+
+async def transfer_quote_used(world: World) -> Handle:
+    world.book.refuse = lambda posting: KNOWN_OTHERWISE if posting.facts else None
+    return await _start(world, TransferWorkflow.run, fx_transfer(), "transfer_quote_used")
+
+
 async def dispute_created(world: World) -> Handle:
     dispute = Dispute(
         id="dp_1", charge="ch_1", rail="alpha", rail_reference="cb_1", account="acct_a", fee_minor=1500, **COMMON
@@ -291,6 +314,9 @@ SCENARIOS: dict[str, Scenario] = {
         transfer_expired,
         transfer_hold_refused,
         transfer_reversed,
+        transfer_exchanged,
+        transfer_quote_expired,
+        transfer_quote_used,
         dispute_created,
     )
 }

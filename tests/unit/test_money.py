@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from iso4217 import Currency
 
 from domain.currencies import EXPONENTS
-from domain.money import AMOUNT_MINOR_MAX, check_amount, exponent, format_amount, is_currency, proportion_half_up
+from domain.money import (
+    AMOUNT_MINOR_MAX,
+    allocate,
+    check_amount,
+    exponent,
+    format_amount,
+    is_currency,
+    proportion_half_up,
+)
 from domain.pricing import DEFAULT_PRICES, Price, fee_minor, price_of
 
 
@@ -66,3 +74,48 @@ def test_a_fee_never_exceeds_its_charge(amount: int, basis_points: int, fixed: i
 
 def test_every_currency_has_a_price() -> None:
     assert all(price_of(DEFAULT_PRICES, currency) for currency in EXPONENTS)
+
+
+@pytest.mark.parametrize(
+    ("amount", "weights", "parts"),
+    [
+        (100, (1, 1, 1), (34, 33, 33)),
+        (10, (1, 2, 4), (1, 3, 6)),
+        (5, (0, 1), (0, 5)),
+        (0, (3, 4), (0, 0)),
+        (1, (1, 1), (1, 0)),
+        (2, (1, 0, 1, 1), (1, 0, 1, 0)),
+    ],
+)
+def test_how_an_amount_is_split(amount: int, weights: tuple[int, ...], parts: tuple[int, ...]) -> None:
+    assert allocate(amount, weights) == parts
+
+
+@pytest.mark.parametrize(
+    ("amount", "weights"), [(-1, (1,)), (1.0, (1,)), (1, ()), (1, (0, 0)), (1, (2, -1)), (1, (0.5, 0.5))]
+)
+def test_what_cannot_be_split(amount: object, weights: tuple[object, ...]) -> None:
+    with pytest.raises(AssertionError):
+        allocate(amount, weights)  # type: ignore[arg-type]
+
+
+WEIGHTS = st.lists(st.integers(0, 10**12), min_size=1, max_size=12).filter(any)
+
+
+@given(st.integers(0, AMOUNT_MINOR_MAX), WEIGHTS)
+def test_parts_add_up_and_no_part_is_a_unit_away_from_its_share(amount: int, weights: list[int]) -> None:
+    parts = allocate(amount, weights)
+    assert sum(parts) == amount and parts == allocate(amount, weights)
+    for part, weight in zip(parts, weights, strict=True):
+        assert abs(part - Fraction(amount * weight, sum(weights))) < 1
+        assert weight or not part
+
+
+@given(st.integers(0, AMOUNT_MINOR_MAX), WEIGHTS)
+def test_units_left_over_go_to_the_largest_remainders_the_earlier_first(amount: int, weights: list[int]) -> None:
+    total = sum(weights)
+    ranked = [(-(amount * weight % total), place) for place, weight in enumerate(weights)]
+    got = [part > amount * weight // total for part, weight in zip(allocate(amount, weights), weights, strict=True)]
+    assert max((ranked[i] for i, more in enumerate(got) if more), default=(-total, 0)) < min(
+        (ranked[i] for i, more in enumerate(got) if not more), default=(1, 0)
+    )

@@ -92,6 +92,30 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
         [("tr_1:reversal", OWNED, OTHER, 9, POST, None, False)],
     ),
     (
+        facts.CurrencyExchanged(
+            transfer_id="tr_1",
+            quote_id="fxq_1",
+            source=ACCOUNT,
+            destination="acct_b",
+            sell_amount_minor=10_000,
+            sell_currency="EUR",
+            buy_amount_minor=10_840,
+            buy_currency="USD",
+        ),
+        [
+            ("fxq_1:sell", OWNED, "fx_conversion:EUR:test", 10_000, POST, None, False),
+            (
+                "fxq_1:buy",
+                "fx_conversion:USD:test",
+                account_code(MERCHANT, Mode.TEST, "acct_b"),
+                10_840,
+                POST,
+                None,
+                False,
+            ),
+        ],
+    ),
+    (
         facts.AccountFunded(transfer_id="tr_1", account=ACCOUNT, amount_minor=9, currency="EUR"),
         [("tr_1:post", "sandbox_funding:EUR:test", OWNED, 9, POST, None, False)],
     ),
@@ -125,7 +149,8 @@ def test_fact_becomes_these_movements(fact: facts.Fact, expected: list[Row]) -> 
     """Each fact by example; stated twice it gives the same keys."""
     movements = movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
     assert [row(movement) for movement in movements] == expected
-    assert {movement.currency for movement in movements} == {"EUR"}
+    if not isinstance(fact, facts.CurrencyExchanged):
+        assert {movement.currency for movement in movements} == {"EUR"}
     assert movements == movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
 
 
@@ -154,6 +179,15 @@ def test_transfer_keeps_its_effective_date() -> None:
     )
     (movement,) = movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
     assert movement.effective_at == THEN
+
+
+def test_an_exchange_is_one_movement_in_each_currency() -> None:
+    """Keys are the quote's, the reference is the transfer's; conversion accounts open in their own currency."""
+    fact = next(fact for fact, _ in EXAMPLES if isinstance(fact, facts.CurrencyExchanged))
+    movements = movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
+    assert [(one.currency, one.reference) for one in movements] == [("EUR", "tr_1"), ("USD", "tr_1")]
+    openings = {one.code: one.currency for one in openings_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)}
+    assert openings == {"fx_conversion:EUR:test": "EUR", "fx_conversion:USD:test": "USD", OWNED: "EUR"}
 
 
 def test_sandbox_money_exists_in_test_mode_only() -> None:

@@ -1,12 +1,14 @@
 """Refunds, payouts, transfers and disputes: what is set aside, moved and given back."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from domain.dispute import Dispute
+from domain.fx import FxQuote, QuoteStatus
 from domain.identifiers import Mode
 from domain.ledger import Posting, Refusal, RefusalCode
 from domain.payout import Payout
@@ -54,6 +56,29 @@ def payout(**changes: Any) -> StartPayout:
 
 def transfer() -> StartTransfer:
     one = Transfer(id="tr_1", source="acct_a", destination="acct_b", **COMMON)
+    return StartTransfer(transfer=one, claim=claim(one.id))
+
+
+def fx_transfer(**changes: Any) -> StartTransfer:
+    """50.00 EUR become 54.20 USD at a quote that lasts for years (the time-skipping server's clock is ours)."""
+    quote = FxQuote(
+        id="fxq_1",
+        merchant_id="mer_a",
+        mode=Mode.TEST,
+        sell_currency="EUR",
+        sell_amount_minor=5000,
+        buy_currency="USD",
+        buy_amount_minor=5420,
+        fixed_side="sell",
+        rate="1.0840",
+        mid_rate="1.0840",
+        spread_basis_points=0,
+        rate_source="test",
+        rate_as_of=COMMON["created_at"],
+        created_at=COMMON["created_at"],
+        expires_at=datetime(2100, 1, 1, tzinfo=UTC),
+    )
+    one = Transfer(id="tr_1", source="acct_a", destination="acct_b", fx_quote=replace(quote, **changes), **COMMON)
     return StartTransfer(transfer=one, claim=claim(one.id))
 
 
@@ -162,6 +187,62 @@ async def test_a_refused_transfer_run_again_after_a_crash_stays_refused(world: W
     world.book.refuse = lambda posting: None
     document = await run(world, TransferWorkflow.run, transfer())
     assert document["status"] == "failed" and world.book.facts() == []
+
+
+LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
+KNOWN_OTHERWISE = Refusal(code=RefusalCode.EXISTS_WITH_DIFFERENT_FACTS, detail="movement fxq_1:sell exists")
+
+
+async def test_an_exchange_uses_its_quote_up_in_the_same_posting(world: World) -> None:
+    document = await run(world, TransferWorkflow.run, fx_transfer())
+    assert (document["status"], document["fx_quote"]) == ("settled", "fxq_1")
+    assert (document["exchange"]["sell_amount"], document["exchange"]["buy_amount"]) == (5000, 5420)
+    assert list(world.book.postings) == ["tr_1:1"] and world.book.facts() == ["currency_exchanged"]
+    assert world.book.events() == ["transfer.settled", "fx_quote.used"]
+    used = world.book.documents["fxq_1"]
+    assert (used["status"], used["transfer"]) == ("used", "tr_1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"expires_at": LONG_AGO}, "fx_quote_expired"),
+        ({"status": QuoteStatus.USED, "version": 2, "transfer": "tr_0"}, "fx_quote_used"),
+    ],
+)
+async def test_a_quote_that_is_over_moves_nothing(world: World, changes: dict[str, Any], code: str) -> None:
+    document = await run(world, TransferWorkflow.run, fx_transfer(**changes))
+    assert (document["status"], document["failure_code"]) == ("failed", code)
+    assert world.book.facts() == [] and world.book.events() == ["transfer.failed"]
+    assert "fxq_1" not in world.book.documents
+
+
+async def test_a_quote_lost_to_another_transfer_at_the_commit(world: World) -> None:
+    world.book.refuse = lambda posting: KNOWN_OTHERWISE if posting.facts else None
+    document = await run(world, TransferWorkflow.run, fx_transfer())
+    assert (document["status"], document["failure_code"]) == ("failed", "fx_quote_used")
+
+
+async def test_a_refused_exchange_leaves_the_quote_open(world: World) -> None:
+    world.book.refuse = lambda posting: INSUFFICIENT if posting.facts else None
+    document = await run(world, TransferWorkflow.run, fx_transfer())
+    assert (document["status"], document["failure_code"]) == ("failed", "exceeds_available_balance")
+    assert "fxq_1" not in world.book.documents
+
+
+async def test_an_exchange_run_again_after_a_crash_keeps_its_outcome(world: World) -> None:
+    """The second run finds the quote expired; the money has moved, and that is what it answers."""
+    settled = await run(world, TransferWorkflow.run, fx_transfer())
+    for changes in ({}, {"expires_at": LONG_AGO}):
+        assert await run(world, TransferWorkflow.run, fx_transfer(**changes)) == settled
+    assert list(world.book.postings) == ["tr_1:1"]
+
+
+async def test_an_expired_quote_under_a_key_of_another_object(world: World) -> None:
+    taken = Refusal(code=RefusalCode.IDEMPOTENCY_KEY_TAKEN, detail="no", object_id="other")
+    world.book.refuse = lambda posting: taken
+    document = await run(world, TransferWorkflow.run, fx_transfer(expires_at=LONG_AGO))
+    assert document == {"object": "superseded", "key_taken_by": "other"}
 
 
 async def test_a_key_of_another_object_ends_the_run(world: World) -> None:
