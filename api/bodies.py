@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from api.errors import Problem
@@ -25,17 +25,6 @@ class WriteRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
-
-
-_DIGITS = re.compile(r"-?(0|[1-9][0-9]*)")
-
-
-def _read_digits(amount: Any) -> Any:
-    """Turn text of digits into the number; everything else is left to be refused (`1.0`, `1e3`, `084`, ` 84`)."""
-    if not isinstance(amount, str) or _DIGITS.fullmatch(amount) is None:
-        return amount
-    # Python refuses to read thousands of digits; what is too large stays too large with fewer.
-    return int(amount[:40])
 
 
 def _check_amount(amount: int) -> int:
@@ -116,16 +105,9 @@ def _check_instant(text: str) -> str:
 
 
 Amount = Annotated[
-    int,
-    BeforeValidator(_read_digits),
-    AfterValidator(_check_amount),
-    Field(
-        description="Minor units, as an integer or as text of the same digits.",
-        json_schema_extra={"minimum": 1, "maximum": AMOUNT_MINOR_MAX},
-    ),
+    int, AfterValidator(_check_amount), Field(json_schema_extra={"minimum": 1, "maximum": AMOUNT_MINOR_MAX})
 ]
-"""No amount taken reaches 2^53, where a client's numbers may stop being exact; text is for clients that
-carry every amount as text for that reason."""
+"""Integers only: no amount taken reaches 2^53, above which text would be needed to be exact."""
 Currency = Annotated[str, AfterValidator(_check_currency), Field(description="ISO 4217 or USDC", examples=["EUR"])]
 AccountId = Annotated[str, Field(pattern=r"^acct_[a-z0-9_]{1,60}$", examples=["acct_user_8f3c"])]
 CardToken = Annotated[str, Field(pattern=r"^tok_[A-Za-z0-9_]{1,60}$", examples=["tok_visa_4291"])]

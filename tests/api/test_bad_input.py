@@ -21,13 +21,26 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any], int, str, str]] = [
     ("/charges", CHARGE, {"amount": 100.0}, 422, "amount_must_be_integer", "amount"),
     *(
         ("/charges", CHARGE, {"amount": text}, 422, "amount_must_be_integer", "amount")
-        for text in ("", "84.20", "8420.0", " 8420", "8420 ", "084", "+8420", "8e3", "8_420", "٨٤", "0x10", "-")
+        for text in (
+            "8420",
+            "0",
+            "-5",
+            "9" * 5000,
+            str(10**15 + 1),
+            "",
+            "84.20",
+            "8420.0",
+            " 8420",
+            "8420 ",
+            "084",
+            "+8420",
+            "8e3",
+            "8_420",
+            "٨٤",
+            "0x10",
+            "-",
+        )
     ),
-    ("/charges", CHARGE, {"amount": "0"}, 422, "amount_must_be_positive", "amount"),
-    ("/charges", CHARGE, {"amount": "-5"}, 422, "amount_must_be_positive", "amount"),
-    ("/charges", CHARGE, {"amount": "-" + "9" * 5000}, 422, "amount_must_be_positive", "amount"),
-    ("/charges", CHARGE, {"amount": str(10**15 + 1)}, 422, "amount_too_large", "amount"),
-    ("/charges", CHARGE, {"amount": "9" * 5000}, 422, "amount_too_large", "amount"),
     ("/charges", CHARGE, {"amount": False}, 422, "amount_must_be_integer", "amount"),
     ("/charges", CHARGE, {"amount": True}, 422, "amount_must_be_integer", "amount"),
     ("/charges", CHARGE, {"amount": None}, 422, "amount_must_be_integer", "amount"),
