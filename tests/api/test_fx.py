@@ -199,7 +199,7 @@ async def test_exponents_of_every_kind_in_a_circle(till: Shop) -> None:
 
 
 async def test_naming_what_is_bought(till: Shop) -> None:
-    quote = await quoted(till, sell_amount=None, buy_currency="KWD", buy_amount="1000")
+    quote = await quoted(till, sell_amount=None, buy_currency="KWD", buy_amount=1000)
     assert (quote["fixed_side"], quote["buy_amount"]) == ("buy", 1000)
     # 1.000 KWD at 0.33202785 KWD per EUR are 3.0118 EUR, rounded up.
     assert (quote["rate"], quote["sell_amount"]) == ("0.33202785", 302)
