@@ -10,6 +10,7 @@ from temporalio import activity
 
 from activities.decision_facts import DecisionFacts, read_decision_facts, read_routing_policy
 from activities.routes import Router
+from activities.stored_attempts import stored_route
 from domain.book import BookWriter
 from domain.charge import Charge
 from domain.identifiers import Mode
@@ -61,6 +62,10 @@ class AssessmentActivities(AssessmentPort):
         """Rank the rails for a payout. See `AssessmentPort.plan_payout`."""
         payout = request.payout
         policy = await read_routing_policy(self._pool, payout.merchant_id, payout.mode)
+        committed = await stored_route(self._pool, payout.id)
+        if committed is not None:
+            # An earlier run of this task set the money on its way by this plan: it is resumed, never made anew.
+            return RoutePlan(options=committed, attempts_max=policy.attempts_max)
         options = self._router.rank(
             flow=Flow.PAYOUT,
             mode=payout.mode,

@@ -8,12 +8,12 @@ from temporalio import activity
 
 from activities.stored_attempts import stored_answer
 from domain.identifiers import Mode
-from domain.rail import Flow, Outcome, RailAnswer, RailRequest
+from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from domain.sandbox import is_sandbox_token
 from rails.adapter import CardDetails
 from rails.health import RailHealth
 from rails.registry import Rails
-from vault.tokens import Vault
+from vault.tokens import TokenNotFoundError, Vault
 from workflows.ports import RailInquiry, RailPort
 
 
@@ -36,7 +36,13 @@ class RailActivities(RailPort):
             if answer is not None:
                 return answer
             request = replace(request, resumed=True)
-        card = await self._card(request)
+        try:
+            card = await self._card(request)
+        except TokenNotFoundError:
+            # A definite no: without a card no order can be written, now or in an earlier run.
+            return RailAnswer(
+                outcome=Outcome.DECLINED, decline_code="token_not_found", decline_class=DeclineClass.DATA_FIX
+            )
         self._health.note_sent(request.rail)
         started = time.perf_counter()
         answer = await self._rails.adapter(request.rail).execute(request, card)

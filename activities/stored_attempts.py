@@ -1,13 +1,16 @@
-"""What the books remember of attempts: answers already known, and outcomes counted per rail."""
+"""What the books remember of attempts and routes: answers already known, plans already made, outcomes per rail."""
 
 from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
+from pydantic import TypeAdapter
 
-from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Flow, Outcome, RailAnswer
+from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Flow, Outcome, RailAnswer, RouteOption
 from rails.approval_odds import AttemptCounts
 
 _ANSWER = "SELECT document FROM attempts WHERE id = %s"
+_ROUTE = "SELECT internal -> 'route' FROM payouts WHERE id = %s"
+_OPTIONS: TypeAdapter[tuple[RouteOption, ...]] = TypeAdapter(tuple[RouteOption, ...])
 _COUNTS = """
 SELECT rail, count(*) FILTER (WHERE outcome = 'approved'),
     count(*) FILTER (WHERE outcome = 'declined' AND document ->> 'decline_class' = 'soft')
@@ -34,6 +37,13 @@ async def stored_answer(pool: AsyncConnectionPool, rail_key: str) -> RailAnswer 
         final_funds=bool(document.get("final_funds")),
         latency_ms=document.get("latency_ms") or 0.0,
     )
+
+
+async def stored_route(pool: AsyncConnectionPool, payout_id: str) -> tuple[RouteOption, ...] | None:
+    """Return the route plan a payout was committed with, or None when it is not in the books. Reads only."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute(_ROUTE, (payout_id,))).fetchone()
+    return None if row is None else _OPTIONS.validate_python(row[0] or [])
 
 
 async def attempt_counts(pool: AsyncConnectionPool, flow: Flow) -> dict[str, AttemptCounts]:

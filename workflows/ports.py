@@ -85,7 +85,7 @@ class AssessmentPort(ABC):
     @abstractmethod
     @activity.defn(name="plan_payout")
     async def plan_payout(self, request: PlanPayout) -> RoutePlan:
-        """Return the ranked rails for a payout. Reads only."""
+        """Return the ranked rails for a payout; once it is committed, the plan it was committed with. Reads only."""
 
 
 class RailPort(ABC):
