@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -264,3 +265,27 @@ async def test_create_only_sees_an_id_in_use_also_beside_a_repetition_of_its_pos
     answers = await asyncio.gather(*(poster.post(one) for one in (world.posting(), first, world.posting(), creating)))
     assert answers[1].duplicate
     assert answers[3].refusal is not None and answers[3].refusal.code is RefusalCode.ALREADY_EXISTS
+
+
+@pytest.mark.parametrize("seconds_left", [-1, 3600])
+async def test_a_quote_is_used_in_time_by_the_clock_of_the_database(
+    poster: Poster, world: World, reader: psycopg.AsyncConnection, seconds_left: int
+) -> None:
+    """Whoever let it pass before: past its time nothing moves; what moved in time is answered again later."""
+    await poster.post(world.opens(world.opening("bank"), world.opening("a")))
+    quote_id = new_identifier("fxq")
+    ends = datetime.now(UTC) + timedelta(seconds=seconds_left)
+    document = {"id": quote_id, "status": "used", "expires_at": ends.isoformat()}
+    used = Record(kind=RecordKind.FX_QUOTE, id=quote_id, version=2, document=document)
+    posting = world.posting(world.movement("bank", "a", 5), records=(used,))
+    result = await poster.post(posting)
+    if seconds_left > 0:
+        assert result.refusal is None and (await poster.post(posting)).duplicate
+        late = {**document, "expires_at": (datetime.now(UTC) - timedelta(days=1)).isoformat()}
+        again = dataclasses.replace(posting, records=(dataclasses.replace(used, document=late),))
+        assert (await poster.post(again)).duplicate
+    else:
+        assert result.refusal is not None
+        assert (result.refusal.code, result.refusal.object_id) == (RefusalCode.FX_QUOTE_EXPIRED, quote_id)
+        assert await fetch(reader, "SELECT 1 FROM fx_quotes WHERE id = %s", quote_id) == []
+        assert await fetch(reader, "SELECT balance_minor FROM accounts WHERE code = %s", world.code("a")) == [(0,)]

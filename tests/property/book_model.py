@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,6 +152,8 @@ class TransferModel:
     accounts: dict[str, ModelAccount] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     transfers: dict[str, ModelTransfer] = field(default_factory=dict)
+    quotes: dict[str, str] = field(default_factory=dict)
+    converted: Counter[str] = field(default_factory=Counter)
     now: int = 0
 
     def open(self, account: str, least: int | None, most: int | None) -> None:
@@ -220,6 +223,36 @@ class TransferModel:
     def due(self) -> list[str]:
         """Return the holds whose time is over."""
         return [name for name, one in self.transfers.items() if one.left and (one.expires or 0) <= self.now]
+
+    def exchange(
+        self, quote: str, sides: tuple[str, str], amounts: tuple[int, int], *, expired: bool
+    ) -> RefusalCode | None:
+        """Sell for one account and buy for the other, out of and into what was converted, once a quote."""
+        if expired:
+            return RefusalCode.FX_QUOTE_EXPIRED
+        if quote in self.quotes:
+            return RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
+        for account, signed in zip(sides, (-amounts[0], amounts[1]), strict=True):
+            refusal = self._refusal_of_one(account, signed)
+            if refusal is not None:
+                return refusal
+        self.quotes[quote] = "used"
+        for account, signed in zip(sides, (-amounts[0], amounts[1]), strict=True):
+            self.accounts[account].posted += signed
+            self.accounts[account].history.append(self.accounts[account].posted)
+        self.converted["EUR"] += amounts[0]
+        self.converted["USD"] -= amounts[1]
+        return None
+
+    def _refusal_of_one(self, account: str, signed: int) -> RefusalCode | None:
+        one = self.accounts[account]
+        if self.statuses[account] != "open":
+            return RefusalCode.ACCOUNT_CLOSED
+        if signed < 0 and one.least is not None and one.posted - one.pending_debits + signed < one.least:
+            return RefusalCode.EXCEEDS_AVAILABLE_BALANCE
+        if signed > 0 and one.most is not None and one.posted + one.pending_credits + signed > one.most:
+            return RefusalCode.EXCEEDS_MAXIMUM_BALANCE
+        return None
 
     def reverse(self, name: str) -> RefusalCode | None:
         """Move back what a transfer moved, once."""

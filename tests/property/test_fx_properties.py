@@ -25,7 +25,8 @@ from workflows.postings import transfer_posting
 
 CURRENCIES = ("EUR", "JPY", "KWD", "USDC")
 FUNDS = 1_000_000
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
+NOW = datetime.now(UTC)
+"""Quotes are good for an hour from here, by the clock the database has too."""
 RATES = RateFile().read()
 
 
@@ -99,7 +100,7 @@ def quote_of(world: World, wish: Wish) -> FxQuote | None:
         rate_source=RATES.source,
         rate_as_of=RATES.as_of,
         created_at=NOW,
-        expires_at=NOW + timedelta(seconds=60),
+        expires_at=NOW + timedelta(hours=1),
     )
 
 

@@ -1,9 +1,9 @@
-"""A state machine of transfers: held, posted in parts, voided, expired, reversed, under limits that change."""
+"""A state machine of transfers: held, posted in parts, voided, expired, reversed, exchanged; limits that change."""
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from domain.facts import Fact, TransferHeld, TransferMade, TransferPosted, TransferReleased, TransferReversed
+from domain.facts import (
+    CurrencyExchanged,
+    Fact,
+    TransferHeld,
+    TransferMade,
+    TransferPosted,
+    TransferReleased,
+    TransferReversed,
+)
 from domain.ledger import AccountChange, Posting, PostingResult, Record, RecordKind, RefusalCode
 from ledger.balances import Balance, balance_at
 from ledger.invariants import check_books
@@ -20,6 +28,7 @@ from tests.conftest import TestDatabase
 from tests.ledger.postings import World
 from tests.property.book_model import TransferModel
 
+IN_USD = "acct_usd"
 ACCOUNTS = ("acct_bank", "acct_a", "acct_b")
 SIDES = st.permutations(ACCOUNTS).map(lambda drawn: drawn[:2])
 AMOUNTS = st.integers(1, 120)
@@ -64,6 +73,8 @@ class TransferMachine(RuleBasedStateMachine):
         for account, (least, most) in zip(ACCOUNTS, ((None, None), (0, None), (-20, 300)), strict=True):
             self.model.open(account, least, most)
             openings.append(self.world.opening(account, least=least, most=most))
+        self.model.open(IN_USD, None, 500)
+        openings.append(self.world.opening(IN_USD, most=500, currency="USD"))
         self.bench.runner.run(self.bench.poster.post(self.world.opens(*openings)))
 
     def _post(self, posting: Posting, expected: RefusalCode | None) -> None:
@@ -164,6 +175,29 @@ class TransferMachine(RuleBasedStateMachine):
         )
         self._state(fact, self.model.reverse(name))
 
+    @rule(account=st.sampled_from(ACCOUNTS), amount=AMOUNTS, rate=st.integers(1, 3), pick=PICKS)
+    def exchange(self, account: str, amount: int, rate: int, pick: int) -> None:
+        """Sell EUR for USD at a quote: a new one, one used before, or one whose time is over."""
+        quotes = list(self.model.quotes)
+        again, expired = bool(quotes) and pick % 4 == 0, pick % 5 == 0
+        quote = quotes[pick % len(quotes)] if again else f"fxq_{self.world.merchant_id}_{len(self.made)}_{pick}"
+        self.stated += 1
+        fact = CurrencyExchanged(
+            transfer_id=f"tr_{self.world.merchant_id}_x{self.stated}",
+            quote_id=quote,
+            source=account,
+            destination=IN_USD,
+            sell_amount_minor=amount,
+            sell_currency="EUR",
+            buy_amount_minor=amount * rate,
+            buy_currency="USD",
+        )
+        ends = datetime.now(UTC) + timedelta(hours=-1 if expired else 1)
+        document = {"id": quote, "status": "used", "expires_at": ends.isoformat()}
+        used = Record(kind=RecordKind.FX_QUOTE, id=quote, version=2, document=document)
+        posting = self.world.stating(fact, key=f"{self.world.merchant_id}:op{self.stated}:1", records=(used,))
+        self._post(posting, self.model.exchange(quote, (account, IN_USD), (amount, amount * rate), expired=expired))
+
     @rule(
         account=st.sampled_from(ACCOUNTS),
         status=st.sampled_from(["open"] * 6 + ["frozen", "closed"]),
@@ -226,7 +260,9 @@ class TransferMachine(RuleBasedStateMachine):
                 self.model.statuses[account],
                 expected.history,
             )
-        assert sum(account.posted for account in self.model.accounts.values()) == 0
+        in_eur = sum(account.posted for name, account in self.model.accounts.items() if name != IN_USD)
+        assert in_eur + self.model.converted["EUR"] == 0
+        assert self.model.accounts[IN_USD].posted + self.model.converted["USD"] == 0
 
     def teardown(self) -> None:
         for code, at, balance in self.asked:
@@ -234,7 +270,7 @@ class TransferMachine(RuleBasedStateMachine):
 
 
 def test_transfers_do_what_the_model_does(bench: Bench) -> None:
-    """Holds, posts in parts, voids, expiry, reversals, limits and terms that change, repetitions."""
+    """Holds, posts in parts, voids, expiry, reversals, exchanges, limits and terms that change, repetitions."""
     machine = type("BoundMachine", (TransferMachine,), {"bench": bench})
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
