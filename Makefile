@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench simulate clean lock
+.PHONY: help up test check bench simulate soak clean lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,7 @@ help:
 	@echo 'make check  format, lint, types, import contracts, fast tests'
 	@echo 'make bench  run the benchmarks beside their peers'
 	@echo 'make simulate SEED=… N=…  a world of clients, lying rails and killed processes, then an audit'
+	@echo 'make soak N=…  processes post N movements while posters and PostgreSQL are killed, then the books are compared'
 	@echo 'make lock   compile the hashed locks anew from pyproject.toml'
 	@echo 'make clean  remove .venv and caches (never your data in .ledgerline)'
 
@@ -37,6 +38,9 @@ bench: $(VENV)/.dev
 
 simulate: $(VENV)/.dev
 	@exec $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(N),--operations $(N))
+
+soak: $(VENV)/.dev
+	@exec $(BIN)/python -m tests.ledger.soak $(if $(SEED),--seed $(SEED)) $(if $(N),--movements $(N))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache catboost_info

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +49,9 @@ class TestDatabase:
 class DatabaseServer:
     """The test run's PostgreSQL server and the passwords of its roles."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, settings: Mapping[str, str]) -> None:
         self.passwords = {role: secrets.token_hex(16) for role in ("owner", "app", "api")}
-        # No fsync: what is tested survives processes, not power cuts; embedded tests start their own with it on.
-        self.server = EmbeddedPostgres(home, free_port(), secrets.token_hex(16), settings={"fsync": "off"})
+        self.server = EmbeddedPostgres(home, free_port(), secrets.token_hex(16), settings=settings)
         self._template_ready = False
 
     @property
@@ -111,7 +110,8 @@ def postgres(scratch: Path) -> Iterator[DatabaseServer]:
     """The run's PostgreSQL server; `.admin_url` is its superuser, `.create(name)` gives migrated databases."""
     home = scratch / "postgres-home"
     home.mkdir(mode=0o711)
-    server = DatabaseServer(home)
+    # No fsync: what is tested survives processes, not power cuts; embedded tests start their own with it on.
+    server = DatabaseServer(home, settings={"fsync": "off"})
     server.server.start()
     yield server
     server.server.stop()
