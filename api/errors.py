@@ -22,7 +22,18 @@ from temporalio.service import RPCError, RPCStatusCode
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
-_UNREACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED}
+# What Temporal answers to a request that is at fault itself. Everything else passes: besides outages it refuses
+# an update as FAILED_PRECONDITION while a run's workflow task is retried, and answers ABORTED, INTERNAL or UNKNOWN
+# while it starts or its store is busy.
+_OUR_FAULT = {
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.NOT_FOUND,
+    RPCStatusCode.ALREADY_EXISTS,
+    RPCStatusCode.PERMISSION_DENIED,
+    RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.UNIMPLEMENTED,
+    RPCStatusCode.OUT_OF_RANGE,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +110,9 @@ def problem_from(error: BaseException) -> Problem:
         return _from_http(error)
     if is_database_outage(error):
         return temporarily_unavailable("The database cannot be reached right now. Retry with the same key.")
-    if isinstance(error, RPCError) and error.status in _UNREACHABLE:
-        return temporarily_unavailable("The workflow service cannot be reached right now. Retry with the same key.")
+    if isinstance(error, RPCError) and error.status not in _OUR_FAULT:
+        _log.warning("the workflow service answered %s: %s", error.status.name, error.message)
+        return temporarily_unavailable("The workflow service cannot take this right now. Retry with the same key.")
     return Problem(500, "internal_error", "Something went wrong on our side. Quote the request id when you report it.")
 
 

@@ -138,7 +138,8 @@ async def test_a_quote_past_its_time(till: Shop, real_world: World) -> None:
         assert problem["transfer"]["fx_quote"] == old.id
     assert answer.headers["idempotent-replayed"] == "true"
     assert await balances(till) == before
-    used = replace(old, id=new_identifier("fxq"), status=QuoteStatus.USED, version=2, transfer="tr_x")
+    # The database takes no quote as used after its time, so the used one is put in with time left.
+    used = replace(fresh, id=new_identifier("fxq"), status=QuoteStatus.USED, version=2, transfer="tr_x")
     await stored(real_world, used)
     assert (await till.get(f"/fx/quotes/{used.id}"))["status"] == "used"
     assert_problem(await till.post("/transfers", exchange(quote_document(used))), 422, "fx_quote_used")

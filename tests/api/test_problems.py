@@ -5,7 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
+from api.errors import problem_from
 from api.services import QuoteRequest
 from tests.api.conftest import World, client_of, engine_of
 from tests.api.problems import assert_problem
@@ -103,3 +106,21 @@ async def test_reads_survive_a_restart_of_the_database(world: World, database: A
             *[shop.send("GET", path) for path in ("/accounts", "/accounts/acct_still_here/balance") * 8]
         )
         assert {answer.status_code for answer in answers} == {200}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        # "Unable to perform workflow execution update due to Workflow Task in failed state."
+        (RPCStatusCode.FAILED_PRECONDITION, 503),
+        (RPCStatusCode.ABORTED, 503),
+        (RPCStatusCode.INTERNAL, 503),
+        (RPCStatusCode.UNKNOWN, 503),
+        (RPCStatusCode.INVALID_ARGUMENT, 500),
+        (RPCStatusCode.UNIMPLEMENTED, 500),
+    ],
+)
+def test_what_temporal_cannot_take_now_may_come_again(status: RPCStatusCode, expected: int) -> None:
+    problem = problem_from(RPCError(SECRET, status, b""))
+    assert problem.status == expected and SECRET not in problem.detail
+    assert ("Retry-After" in problem.headers) is (expected == 503)
