@@ -16,6 +16,7 @@ from psycopg import OperationalError as PsycopgOperationalError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Scope
 from temporalio.service import RPCError, RPCStatusCode
@@ -108,6 +109,8 @@ def problem_from(error: BaseException) -> Problem:
         return _from_validation(error)
     if isinstance(error, StarletteHTTPException):
         return _from_http(error)
+    if isinstance(error, ClientDisconnect):
+        return Problem(400, "request_incomplete", "The request ended before its body did. Nothing was done.")
     if is_database_outage(error):
         return temporarily_unavailable("The database cannot be reached right now. Retry with the same key.")
     if isinstance(error, RPCError) and error.status not in _OUR_FAULT:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from starlette.requests import ClientDisconnect
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.errors import problem_from
@@ -124,3 +125,7 @@ def test_what_temporal_cannot_take_now_may_come_again(status: RPCStatusCode, exp
     problem = problem_from(RPCError(SECRET, status, b""))
     assert problem.status == expected and SECRET not in problem.detail
     assert ("Retry-After" in problem.headers) is (expected == 503)
+
+
+def test_a_client_that_leaves_in_mid_request_is_no_error_of_ours() -> None:
+    assert problem_from(ClientDisconnect()).status == 400
