@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     rails_port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port of the sandbox rails; default a free one."
     )
+    rails_file: Path | None = Field(
+        default=None,
+        description="TOML with one line for each rail that is switched on beside the sandbox's; "
+        "default <home>/rails.toml, which need not exist.",
+    )
     codec_keys_file: Path | None = Field(
         default=None,
         description="Keys that encrypt Temporal payloads, made by the codec if missing and the same for every process; "
@@ -128,6 +133,11 @@ class Settings(BaseSettings):
     def sandbox_file(self) -> Path:
         """`sandbox.json`: URLs and test keys of a running instance, mode 0600."""
         return self.home / "sandbox.json"
+
+    @property
+    def rails_path(self) -> Path:
+        """The rails' configuration in effect."""
+        return self.rails_file or self.home / "rails.toml"
 
     @property
     def codec_keys_path(self) -> Path:

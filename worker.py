@@ -31,6 +31,7 @@ from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
 from ledger.posting import Poster
 from logs import configure_logging
+from rails.configuration import read_configurations
 from rails.health import RailHealth
 from rails.registry import Rails, build_rails
 from risk.model import RiskModel
@@ -91,7 +92,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         poster = Poster(settings.database_url, sign=AuditSigner.open(settings.audit_key_path).sign)
         await poster.start()
         stack.push_async_callback(poster.stop)
-        rails = build_rails(sandbox_url=settings.rails_url)
+        rails = build_rails(sandbox_url=settings.rails_url, configurations=read_configurations(settings.rails_path))
         stack.push_async_callback(rails.aclose)
         health, board = RailHealth(), OutcomeBoard()
         router = Router(rails=rails, health=health, pool=pool)

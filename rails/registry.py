@@ -9,12 +9,13 @@ from importlib.metadata import entry_points
 
 from domain.rail import Flow
 from rails.adapter import RailAdapter, RailProfile
-from rails.adapters.sandbox.adapter import SandboxRailAdapter, open_client
+from rails.adapters.sandbox.adapter import SandboxRailAdapter
 from rails.adapters.sandbox.profiles import SANDBOX_PROFILES
+from rails.configuration import RailConfiguration
+from rails.exchange import open_client
 
 ENTRY_POINT_GROUP = "ledgerline.rails"
 
-RailConfiguration = Mapping[str, str]
 RailFactory = Callable[[RailConfiguration], Iterable[RailAdapter]]
 """What an entry point loads: given its configuration, the adapters of one provider."""
 
@@ -89,7 +90,11 @@ def build_rails(*, sandbox_url: str, configurations: Mapping[str, RailConfigurat
     for name, configuration in (configurations or {}).items():
         found = tuple(entry_points(group=ENTRY_POINT_GROUP, name=name))
         if not found:
-            raise ValueError(f"no installed package offers the rail {name} (entry points {ENTRY_POINT_GROUP})")
+            known = sorted(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)) or ["none"]
+            raise ValueError(
+                f"no installed package offers the rail {name} (entry points {ENTRY_POINT_GROUP}; installed: "
+                f"{', '.join(known)})"
+            )
         factory: RailFactory = found[0].load()
         adapters.extend(factory(configuration))
     return Rails(adapters)

@@ -114,7 +114,7 @@ def test_paths_exist(document: Path) -> None:
             if "/" not in written:
                 found = any(ROOT.glob(written)) or any((document.parent).glob(written)) or is_somewhere(written)
             elif first in FOLDERS:
-                found = any(ROOT.glob(written.rstrip("/")))
+                found = any(folder.glob(written.rstrip("/")) for folder in (ROOT, document.parent))
             else:
                 continue
             if not found:

@@ -92,7 +92,7 @@ def test_no_import_stands_inside_a_function() -> None:
 def test_names_say_something() -> None:
     """No module or class is named after nothing; `payment` is no type; a transaction says which one."""
     # A data key is a term of cryptography: the key that encrypts, wrapped by one that does not.
-    empty = [named(path) for path in SOURCES if {path.stem, path.parent.name} & FORBIDDEN_NAMES]
+    empty = [named(path) for path in SOURCES if {path.stem, path.relative_to(ROOT).parent.name} & FORBIDDEN_NAMES]
     for path in SOURCES:
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):

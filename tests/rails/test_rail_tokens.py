@@ -10,7 +10,8 @@ import pytest
 
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails
-from rails.adapters.sandbox.adapter import SandboxRailAdapter, open_client
+from rails.adapters.sandbox.adapter import SandboxRailAdapter
+from rails.exchange import open_client
 from rails.registry import Rails, build_rails
 from tests.rails.sandbox_process import SandboxProcess
 

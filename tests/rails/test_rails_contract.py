@@ -6,8 +6,9 @@ import pytest
 
 from domain.rail import Flow
 from rails.adapters.sandbox.profiles import SANDBOX_PROFILES
+from rails.contract import CONTRACT, Effect, RailBench
+from rails.faulty_path import Fault
 from rails.registry import Rails
-from tests.rails.contract import CONTRACT, Effect, RailBench
 from tests.rails.sandbox_process import SandboxProcess
 
 TOKENS = {
@@ -41,7 +42,7 @@ class SandboxBench(RailBench):
         row = self._sandbox.row(rail_key)
         return Effect(row["outcome"], row["amount"], row["calls"]) if row else None
 
-    def break_next_call(self, kind: str) -> None:
+    async def break_next_call(self, kind: Fault) -> None:
         self._sandbox.inject(rail=self.adapter.profile.name, flow=self.first_flow().value, kind=kind, count=1)
 
 

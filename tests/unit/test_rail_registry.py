@@ -13,7 +13,8 @@ NOWHERE = "http://127.0.0.1:9"
 
 PLUGIN = """
 from dataclasses import replace
-from rails.adapters.sandbox.adapter import SandboxRailAdapter, open_client
+from rails.adapters.sandbox.adapter import SandboxRailAdapter
+from rails.exchange import open_client
 from rails.adapters.sandbox.profiles import SANDBOX_PROFILES
 
 def build(configuration):

@@ -1,19 +1,23 @@
 """The rails contract suite: what any adapter must do, whatever rail stands behind it.
 
-To put an adapter under it, subclass `RailBench` for its rail and parametrise the suite's tests
-(`test_rails_contract.py` shows how). The bench breaks things for real and knows the rail's own truth.
+To put an adapter under it, subclass `RailBench` for its rail and parametrise one test with `CONTRACT`
+(docs/adding-a-rail.md shows how). The bench breaks things for real, with `faulty_path.py` in front of
+the rail where the rail has no faults of its own, and knows the rail's own truth.
 """
 
 import itertools
 import uuid
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import RailAdapter
+from rails.faulty_path import Fault
 
 _NUMBERS = itertools.count(1)
+AFTER_SENDING: tuple[Fault, ...] = ("drop_after", "garble", "error500_after")
+BEFORE_EFFECT: tuple[Fault, ...] = ("drop_before", "error500")
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,25 @@ class RailBench(ABC):
         """The rail's own truth."""
 
     @abstractmethod
-    def break_next_call(self, kind: str) -> None:
-        """Break the next order for real: refuse, drop_before, drop_after, garble, error500."""
+    async def break_next_call(self, kind: Fault) -> None:
+        """Break the next order for real."""
+
+    async def heal(self) -> None:
+        """Take back what the last order did not use up. A bench whose faults end by themselves has nothing to do."""
+        return
+
+    currency = "EUR"
+    """What the orders are in; one the rail takes."""
 
     def order(self, fate: str = "approved", **fields: object) -> RailRequest:
+        """Return a new order with a rail key of its own."""
         operation = f"op_{next(_NUMBERS)}_{uuid.uuid4().hex[:8]}"
         defaults: dict[str, object] = {
             "rail": self.adapter.profile.name,
             "flow": self.first_flow(),
             "rail_key": f"{operation}:1",
             "amount_minor": 8420,
-            "currency": "EUR",
+            "currency": self.currency,
             "merchant_id": "mer_contract",
             "mode": "test",
             "deadline_seconds": 2.0,
@@ -61,9 +73,14 @@ class RailBench(ABC):
         return RailRequest(**{**defaults, **self.order_fields(fate), **fields})  # type: ignore[arg-type]
 
     async def run(self, request: RailRequest) -> RailAnswer:
-        return await self.adapter.execute(request, None)
+        """Give the order to the rail, and heal what was broken for it."""
+        try:
+            return await self.adapter.execute(request, None)
+        finally:
+            await self.heal()
 
     async def ask(self, request: RailRequest, *, sent_ago_seconds: float = 0.0) -> RailAnswer:
+        """Ask what became of an order, as if it had been sent that long ago."""
         return await self.adapter.inquire(
             flow=request.flow,
             rail_key=request.rail_key,
@@ -76,6 +93,7 @@ TAKEN = frozenset({Outcome.APPROVED, Outcome.PENDING})
 
 
 async def an_approved_order_is_carried_out_once(bench: RailBench) -> None:
+    """An order is taken, has a reference, and inquiry says the same."""
     request = bench.order()
     answer = await bench.run(request)
     assert answer.outcome in TAKEN and answer.rail_reference
@@ -84,12 +102,17 @@ async def an_approved_order_is_carried_out_once(bench: RailBench) -> None:
 
 
 async def a_resent_order_is_the_same_order(bench: RailBench) -> None:
+    """Telling the rail twice is one order."""
     request = bench.order()
-    first, second = await bench.run(request), await bench.run(request)
+    first = await bench.run(request)
+    # A rail that would do it twice is only ever told again by a worker that says so.
+    resumed = replace(request, resumed=not bench.adapter.profile.idempotent)
+    second = await bench.run(resumed)
     assert (first.outcome, first.rail_reference) == (second.outcome, second.rail_reference)
 
 
 async def a_declined_order_says_what_is_permitted_next(bench: RailBench) -> None:
+    """A decline has its code and its class."""
     for fate, expected in (("declined_hard", DeclineClass.HARD), ("declined_soft", DeclineClass.SOFT)):
         answer = await bench.run(bench.order(fate))
         assert answer.outcome is Outcome.DECLINED
@@ -97,26 +120,29 @@ async def a_declined_order_says_what_is_permitted_next(bench: RailBench) -> None
 
 
 async def a_refused_connection_is_not_attempted(bench: RailBench) -> None:
+    """Nobody there: nothing was done, and the same order may come again."""
     request = bench.order()
-    bench.break_next_call("refuse")
+    await bench.break_next_call("refuse")
     assert (await bench.run(request)).outcome is Outcome.NOT_ATTEMPTED
     assert bench.effect(request.rail_key) is None
     assert (await bench.run(request)).outcome in TAKEN
 
 
 async def whatever_breaks_after_sending_is_unknown_until_asked(bench: RailBench) -> None:
-    for kind in ("drop_after", "garble", "error500_after"):
+    """A lost or broken answer proves nothing; inquiry finds the order."""
+    for kind in AFTER_SENDING:
         request = bench.order()
-        bench.break_next_call(kind)
+        await bench.break_next_call(kind)
         answer = await bench.run(request)
         assert answer.outcome is Outcome.UNKNOWN, (kind, answer)
         assert (await bench.ask(request)).outcome in TAKEN
 
 
 async def an_order_that_never_arrived_is_unknown_until_the_rail_guarantees_it(bench: RailBench) -> None:
-    for kind in ("drop_before", "error500"):
+    """Not found is a no only where the rail guarantees it, and then for ever."""
+    for kind in BEFORE_EFFECT:
         request = bench.order()
-        bench.break_next_call(kind)
+        await bench.break_next_call(kind)
         assert (await bench.run(request)).outcome is Outcome.UNKNOWN
         assert (await bench.ask(request)).outcome is Outcome.UNKNOWN
         horizon = bench.adapter.profile.not_found_final_after_seconds
@@ -129,6 +155,7 @@ async def an_order_that_never_arrived_is_unknown_until_the_rail_guarantees_it(be
 
 
 async def a_lost_answer_is_unknown_and_inquiry_tells(bench: RailBench) -> None:
+    """No answer in time: unknown at the deadline, and inquiry tells."""
     request = bench.order("lost", deadline_seconds=0.3)
     answer = await bench.run(request)
     assert answer.outcome is Outcome.UNKNOWN
@@ -137,6 +164,7 @@ async def a_lost_answer_is_unknown_and_inquiry_tells(bench: RailBench) -> None:
 
 
 async def an_unsupported_flow_is_a_mistake_of_the_caller(bench: RailBench) -> None:
+    """A flow the rail lacks is refused before anything is sent."""
     missing = next(flow for flow in Flow if flow not in bench.adapter.profile.flows)
     try:
         await bench.run(bench.order(flow=missing))

@@ -1,0 +1,1 @@
+"""The rail toy for Ledgerline."""
