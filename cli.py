@@ -16,6 +16,7 @@ COMMANDS = {
     "migrate": "bring the database schema and Temporal's search attributes up to date",
     "keys": "create, list and revoke API keys",
     "rails": "list the rails switched on, or make a package for a new one",
+    "routing": "show what another routing policy would have done with past traffic",
     "replay": "replay a workflow's history against today's code and print its timeline",
     "verify": "check the books: trial balance zero, every balance the sum of its entries",
     "risk": "train the risk model",

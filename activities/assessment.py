@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from temporalio import activity
 
 from activities.decision_facts import DecisionFacts, read_decision_facts, read_routing_policy
-from activities.routes import Router
+from activities.routes import RouteQuestion, Router
 from activities.stored_attempts import stored_route
 from domain.book import BookWriter
 from domain.charge import Charge
@@ -18,7 +18,7 @@ from domain.ledger import Posting, PostingResult, RefusalCode
 from domain.outcomes import OutcomeBoard
 from domain.rail import Flow
 from domain.risk import RiskAssessment, RiskDecision, RiskPolicy
-from domain.sandbox import is_sandbox_token
+from domain.sandbox import is_sandbox_token, is_scripted_token
 from risk.assess import assess
 from risk.features import RiskFacts
 from risk.model import RiskModel
@@ -66,7 +66,7 @@ class AssessmentActivities(AssessmentPort):
         if committed is not None:
             # An earlier run of this task set the money on its way by this plan: it is resumed, never made anew.
             return RoutePlan(options=committed, attempts_max=policy.attempts_max)
-        options = self._router.rank(
+        question = RouteQuestion(
             flow=Flow.PAYOUT,
             mode=payout.mode,
             amount_minor=payout.amount_minor,
@@ -75,6 +75,7 @@ class AssessmentActivities(AssessmentPort):
             forced=payout.requested_rail,
             destination=payout.destination.get("type"),
         )
+        options = self._router.rank(question)
         return RoutePlan(options=options, attempts_max=policy.attempts_max)
 
     async def score(self, charge: Charge) -> RiskAssessment:
@@ -87,20 +88,30 @@ class AssessmentActivities(AssessmentPort):
         policy = facts.routing
         sandboxed = charge.mode is Mode.TEST and is_sandbox_token(charge.source)
         known = sandboxed or facts.card_fingerprint is not None
-        route = (
-            self._router.rank(
-                flow=Flow.AUTHORIZE,
-                mode=charge.mode,
-                amount_minor=charge.amount_minor,
-                currency=charge.currency,
-                policy=policy,
-                forced=charge.requested_rail,
-            )
-            if known
-            else ()
+        scripted = sandboxed and is_scripted_token(charge.source)
+        question = RouteQuestion(
+            flow=Flow.AUTHORIZE,
+            mode=charge.mode,
+            amount_minor=charge.amount_minor,
+            currency=charge.currency,
+            policy=policy,
+            forced=charge.requested_rail,
+            brand=facts.brand,
+            country=facts.bin_country,
+            order_id=None if scripted else charge.id,
         )
+        route = self._router.rank(question) if known else ()
         price = facts.price(charge.currency)
-        charge = replace(charge, risk=risk, route=route, card_fingerprint=facts.card_fingerprint, version=1)
+        # A scripted token is no evidence of how well a rail does, so it has no segment to count it in.
+        segment = {"brand": facts.brand or "", "country": facts.bin_country or "", "band": question.segment.band}
+        charge = replace(
+            charge,
+            risk=risk,
+            route=route,
+            card_fingerprint=facts.card_fingerprint,
+            segment=None if scripted else segment,
+            version=1,
+        )
         if risk.decision is RiskDecision.ALLOW and route:
             attempt = new_attempt(charge, route[0].rail, reason=route[0].reason)
             charge = replace(charge, attempts=(replace(attempt, requested_at=datetime.now(UTC)),))

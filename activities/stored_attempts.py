@@ -1,21 +1,15 @@
-"""What the books remember of attempts and routes: answers already known, plans already made, outcomes per rail."""
+"""What the books remember of attempts and routes: answers already known, plans already made."""
 
 from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 from pydantic import TypeAdapter
 
-from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Flow, Outcome, RailAnswer, RouteOption
-from rails.approval_odds import AttemptCounts
+from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Outcome, RailAnswer, RouteOption
 
 _ANSWER = "SELECT document FROM attempts WHERE id = %s"
 _ROUTE = "SELECT internal -> 'route' FROM payouts WHERE id = %s"
 _OPTIONS: TypeAdapter[tuple[RouteOption, ...]] = TypeAdapter(tuple[RouteOption, ...])
-_COUNTS = """
-SELECT rail, count(*) FILTER (WHERE outcome = 'approved'),
-    count(*) FILTER (WHERE outcome = 'declined' AND document ->> 'decline_class' = 'soft')
-FROM attempts WHERE flow = %s AND created_at > clock_timestamp() - interval '1 day' GROUP BY rail
-"""
 
 
 async def stored_answer(pool: AsyncConnectionPool, rail_key: str) -> RailAnswer | None:
@@ -44,10 +38,3 @@ async def stored_route(pool: AsyncConnectionPool, payout_id: str) -> tuple[Route
     async with pool.connection() as connection:
         row = await (await connection.execute(_ROUTE, (payout_id,))).fetchone()
     return None if row is None else _OPTIONS.validate_python(row[0] or [])
-
-
-async def attempt_counts(pool: AsyncConnectionPool, flow: Flow) -> dict[str, AttemptCounts]:
-    """Return the outcomes of the last day by rail for one flow. Reads only."""
-    async with pool.connection() as connection:
-        rows = await (await connection.execute(_COUNTS, (flow.value,))).fetchall()
-    return {str(rail): AttemptCounts(approved=approved, declined_soft=declined) for rail, approved, declined in rows}

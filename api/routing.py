@@ -14,7 +14,7 @@ from api.policies import read_policy, write_policy
 from api.rendering import json_answer
 from api.services import QuoteRequest
 from domain.rail import RouteOption
-from domain.routing import routing_policy_document, routing_policy_of
+from domain.routing import EXPLORATION_MAX, routing_policy_document, routing_policy_of
 
 router = APIRouter(prefix="/v1/routing", tags=["routing"])
 
@@ -38,6 +38,8 @@ class RoutingPolicyBody(_Strict):
 
     weights: Weights = Field(default_factory=Weights)
     max_attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    exploration: Annotated[float, Field(ge=0, le=EXPLORATION_MAX, allow_inf_nan=False)] | None = None
+    exploration_loss_max: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
 
 
 class QuoteBody(_Strict):
@@ -63,8 +65,8 @@ async def put_routing_policy(request: Request, merchant: MerchantCaller, core: C
     stored, _ = await read_policy(core, merchant, "routing")
     document = routing_policy_document(routing_policy_of(stored))
     weights = {**document["weights"], **wanted.weights.model_dump(exclude_none=True)}
-    attempts = document["max_attempts"] if wanted.max_attempts is None else wanted.max_attempts
-    return json_answer(await write_policy(core, merchant, "routing", {"weights": weights, "max_attempts": attempts}))
+    others = wanted.model_dump(exclude_none=True, exclude={"weights"})
+    return json_answer(await write_policy(core, merchant, "routing", {**document, **others, "weights": weights}))
 
 
 @router.post("/quote", responses=schemas.writing(), openapi_extra=schemas.body(QuoteBody))

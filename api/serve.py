@@ -20,6 +20,7 @@ from fastapi import FastAPI, Request
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from activities.decision_facts import read_routing_policy
+from activities.routes import RouteQuestion
 from api.app import create_app
 from api.codec import codec_router
 from api.fx_rates import SANDBOX_RATES, RateFile
@@ -57,12 +58,14 @@ class Previews:
         """Return the route plan a charge would get. Reads only."""
         policy = await read_routing_policy(self._parts.pool, request.merchant_id, request.mode)
         return self._parts.router.rank(
-            flow=Flow.AUTHORIZE,
-            mode=request.mode,
-            amount_minor=request.amount_minor,
-            currency=request.currency,
-            policy=policy,
-            forced=request.rail,
+            RouteQuestion(
+                flow=Flow.AUTHORIZE,
+                mode=request.mode,
+                amount_minor=request.amount_minor,
+                currency=request.currency,
+                policy=policy,
+                forced=request.rail,
+            )
         )
 
     async def score(self, request: ScoreRequest) -> RiskAssessment:

@@ -10,6 +10,8 @@ from rich.console import Console
 from bench.end_to_end import QUICK, Plan, measure_end_to_end
 from bench.instance import InstanceFailure
 from bench.report import print_end_to_end, write_result
+from bench.routing import RoutingPlan, measure_routing
+from bench.routing_report import print_routing, write_routing
 from bench.station import StationFailure
 
 RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
@@ -25,6 +27,7 @@ def bench(context: typer.Context, quick: Quick = False, output: Output = RESULTS
     """Run every suite, or the one named, and write results and a table. Starts an instance of its own."""
     if context.invoked_subcommand is None:
         _run_end_to_end(QUICK if quick else Plan(), output)
+        _run_routing(RoutingPlan(charges=5_000) if quick else RoutingPlan(), output)
 
 
 @app.command("end-to-end")
@@ -39,6 +42,26 @@ def end_to_end(
     given: dict[str, Any] = {"seconds_per_cell": seconds, "count_per_cell": count, "rounds": rounds}
     chosen = {name: wanted for name, wanted in given.items() if wanted is not None}
     _run_end_to_end(dataclasses.replace(QUICK if quick else Plan(), **chosen), output)
+
+
+@app.command("routing")
+def routing(
+    charges: Annotated[int | None, typer.Option(min=100, help="Charges of the world.")] = None,
+    seed: Annotated[int, typer.Option(help="The world's seed.")] = RoutingPlan.seed,
+    quick: Quick = False,
+    output: Output = RESULTS,
+) -> None:
+    """`auto` beside every single rail and an oracle, in a world of drifting odds and outages. Starts nothing."""
+    count = charges or (5_000 if quick else RoutingPlan.charges)
+    _run_routing(RoutingPlan(charges=count, seed=seed), output)
+
+
+def _run_routing(plan: RoutingPlan, output: Path) -> None:
+    progress = Console(stderr=True)
+    document = measure_routing(plan, lambda line: progress.print(line, style="dim", markup=False))
+    path = write_routing(document, output)
+    print_routing(document, Console() if Console().is_terminal else Console(width=140))
+    print(f"written to {path} and {path.with_suffix('.svg')}")
 
 
 def _run_end_to_end(plan: Plan, output: Path) -> None:

@@ -58,6 +58,7 @@ class Charge:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     return_url: str | None = None
+    segment: Mapping[str, str] | None = None
     risk: RiskAssessment | None = None
     route: tuple[RouteOption, ...] = ()
     attempts: tuple[Attempt, ...] = ()

@@ -74,6 +74,7 @@ class RailAnswer:
 
     `final_funds`: the money is final with the approval (instant settlement), so captured is settled.
     `latency_ms` is the rail's own time, measured around the call. `detail` never holds card data.
+    `cost_minor`: what the rail says it charges for this order, None where it doesn't say.
     """
 
     outcome: Outcome
@@ -83,8 +84,10 @@ class RailAnswer:
     final_funds: bool = False
     latency_ms: float = 0.0
     detail: str | None = None
+    cost_minor: int | None = None
 
     def __post_init__(self) -> None:
+        assert self.cost_minor is None or self.cost_minor >= 0
         assert self.outcome is not Outcome.SENT, "an answer cannot be 'sent'"
         assert (self.decline_class is not None) == (self.outcome is Outcome.DECLINED)
 
@@ -126,3 +129,5 @@ class Attempt:
     card_fingerprint: str | None = None
     final_funds: bool = False
     requested_at: datetime | None = None
+    segment: dict[str, str] | None = None
+    cost_minor: int | None = None

@@ -24,4 +24,9 @@ RANDOM_PREFIX = "tok_random_"
 
 def is_sandbox_token(token: str) -> bool:
     """Tell whether a token stands for a behaviour of the sandbox rather than for a stored card."""
-    return token in SANDBOX_TOKENS or token.startswith(RANDOM_PREFIX)
+    return is_scripted_token(token) or token.startswith(RANDOM_PREFIX)
+
+
+def is_scripted_token(token: str) -> bool:
+    """Tell whether a token says beforehand how it ends: nothing can be learned from it."""
+    return token in SANDBOX_TOKENS

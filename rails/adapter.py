@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from domain.rail import Flow, RailAnswer, RailRequest
+from rails.banking_days import CutOff, seconds_until_taken
 
 RailKind = Literal["card", "bank", "payout"]
 
@@ -34,6 +35,24 @@ class RailPrice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AmountLimits:
+    """The smallest and largest amount a rail takes in one currency, in minor units, both included."""
+
+    smallest_minor: int = 1
+    largest_minor: int | None = None
+
+    def __post_init__(self) -> None:
+        assert self.smallest_minor >= 1
+        assert self.largest_minor is None or self.largest_minor >= self.smallest_minor
+
+    def take(self, amount_minor: int) -> bool:
+        """Tell whether the rail takes this amount."""
+        return self.smallest_minor <= amount_minor and (
+            self.largest_minor is None or amount_minor <= self.largest_minor
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RailProfile:
     """What is known of a rail: abilities, prices, speed, and what it guarantees.
 
@@ -42,7 +61,8 @@ class RailProfile:
     `idempotent`: a re-sent rail key is never done twice. `not_found_final_after_seconds`: an order
     the rail doesn't know that long after it was sent will never happen; None: it gives no such
     promise. `sandbox`: moves no real money, so live mode never sees it.
-    `approval_prior`: expected share of approvals before anything was learned.
+    `approval_prior`: expected share of approvals before anything was learned. `brands`: the card
+    brands it takes, None for all. `amount_limits` by currency. `cut_off`: None around the clock.
     """
 
     name: str
@@ -56,6 +76,9 @@ class RailProfile:
     approval_prior: float
     payout_destinations: frozenset[str] = frozenset()
     sandbox: bool = False
+    brands: frozenset[str] | None = None
+    amount_limits: Mapping[str, AmountLimits] = field(default_factory=dict)
+    cut_off: CutOff | None = None
 
     def __post_init__(self) -> None:
         assert 0.0 < self.approval_prior < 1.0
@@ -66,6 +89,20 @@ class RailProfile:
     def currencies(self) -> frozenset[str]:
         """Return the currencies the rail has a price for."""
         return frozenset(self.prices)
+
+    def takes(self, currency: str, amount_minor: int | None = None, brand: str | None = None) -> bool:
+        """Tell whether an order may go to this rail; what isn't known of the order is not held against it."""
+        limits = self.amount_limits.get(currency)
+        return (
+            currency in self.prices
+            and (amount_minor is None or limits is None or limits.take(amount_minor))
+            and (not brand or self.brands is None or brand in self.brands)
+        )
+
+    def final_after_seconds(self, now: datetime) -> float:
+        """Return the wait of an order given now until its money is final, cut-off and bank holidays included."""
+        waits = 0.0 if self.cut_off is None else seconds_until_taken(self.cut_off, now)
+        return waits + self.settlement_seconds
 
 
 class RailAdapter(Protocol):
@@ -116,4 +153,16 @@ def profile_document(profile: RailProfile) -> dict[str, Any]:
         "final_funds": profile.final_funds,
         "idempotent": profile.idempotent,
         "payout_destinations": sorted(profile.payout_destinations),
+        "brands": None if profile.brands is None else sorted(profile.brands),
+        "amount_limits": {
+            currency: {"smallest": limits.smallest_minor, "largest": limits.largest_minor}
+            for currency, limits in sorted(profile.amount_limits.items())
+        },
+        "cut_off": None
+        if profile.cut_off is None
+        else {
+            "at": profile.cut_off.at.isoformat("minutes"),
+            "zone": profile.cut_off.zone,
+            "calendar": profile.cut_off.calendar,
+        },
     }

@@ -56,7 +56,14 @@ class Rails:
         return tuple(self._adapters[name].profile for name in self.names())
 
     def profiles(
-        self, flow: Flow, currency: str, destination_type: str | None = None, *, live: bool = False
+        self,
+        flow: Flow,
+        currency: str,
+        destination_type: str | None = None,
+        *,
+        live: bool = False,
+        amount_minor: int | None = None,
+        brand: str | None = None,
     ) -> tuple[RailProfile, ...]:
         """Return the rails that can do this, sorted by name; for payouts, to this kind of destination.
 
@@ -67,7 +74,7 @@ class Rails:
             for profile in self.all_profiles()
             if flow in profile.flows
             and not (live and profile.sandbox)
-            and currency in profile.prices
+            and profile.takes(currency, amount_minor, brand)
             and (destination_type is None or destination_type in profile.payout_destinations)
         )
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from domain.money import check_amount, format_amount
 from domain.rail import RouteOption
 from rails.adapter import RailPrice, RailProfile
+from rails.approval_odds import Odds
+from rails.exploration import Exploration, explored
 from rails.health import Standing
 
 COST_WEIGHT = 1.0
@@ -46,6 +48,14 @@ class RoutingWeights:
 DEFAULT_WEIGHTS = RoutingWeights()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What an order that looks for news needs to know: how sure the odds are, and the merchant's bounds."""
+
+    odds: Mapping[str, Odds]
+    exploration: Exploration
+
+
 def landed_cost_minor(price: RailPrice, amount_minor: int) -> float:
     """Return what an order costs at a rail: 90 bp + 10 on 8420 is 75.78 + 10 = 85.78."""
     return amount_minor * price.basis_points / 10_000 + price.fixed_minor
@@ -60,40 +70,84 @@ def rank(
     standings: Mapping[str, Standing] | None = None,
     weights: RoutingWeights = DEFAULT_WEIGHTS,
     forced_rail: str | None = None,
+    cost_factor: Mapping[str, float] | None = None,
+    settlement_seconds: Mapping[str, float] | None = None,
+    search: Search | None = None,
 ) -> tuple[RouteOption, ...]:
     """Return the route plan, best rail first; ties go by rail name. Empty when no rail can do it.
 
-    `approval_probability` by rail; a rail without one has its profile's prior. A forced rail is a
-    plan of one, whatever its health: the merchant chose it, and it never fails over.
+    `approval_probability` by rail; a rail without one has its profile's prior. `cost_factor`: what a rail
+    really cost by its price list, 1 without one. `settlement_seconds`: the wait now, the profile's without
+    one. A forced rail is a plan of one, whatever its health: the merchant chose it, and it never fails
+    over. `search`: this order may look for news; never with a forced rail.
     """
     check_amount(amount_minor)
     options = [
-        _weigh(amount_minor, currency, profile, approval_probability.get(profile.name, profile.approval_prior), weights)
+        _weigh(
+            amount_minor,
+            currency,
+            profile,
+            approval_probability.get(profile.name, profile.approval_prior),
+            weights,
+            (cost_factor or {}).get(profile.name, 1.0),
+            (settlement_seconds or {}).get(profile.name, profile.settlement_seconds),
+        )
         for profile in profiles
-        if currency in profile.prices and forced_rail in (None, profile.name)
+        if profile.takes(currency, amount_minor) and forced_rail in (None, profile.name)
     ]
     options.sort(key=lambda option: (-option.utility, option.rail))
     if forced_rail is not None:
         return tuple(_explain(option, None, currency, note="The request names this rail.") for option in options)
-    return _explain_all(_leave_out_open(options, standings or {}), standings or {}, currency)
+    options = _leave_out_open(options, standings or {})
+    if search is not None:
+        options = _look_for_news(options, standings or {}, search, amount_minor, weights)
+    return _explain_all(options, standings or {}, currency)
+
+
+def _look_for_news(
+    options: list[RouteOption],
+    standings: Mapping[str, Standing],
+    search: Search,
+    amount_minor: int,
+    weights: RoutingWeights,
+) -> list[RouteOption]:
+    """Return the plan with a promising rail first; a troubled one is no place to look."""
+    sound = [option for option in options if standings.get(option.rail, Standing.CLOSED) is Standing.CLOSED]
+    rest = [option for option in options if option not in sound]
+    return [
+        *explored(
+            sound,
+            search.odds,
+            amount_minor=amount_minor,
+            approval_weight=weights.approval,
+            exploration=search.exploration,
+        ),
+        *rest,
+    ]
 
 
 def _weigh(
-    amount_minor: int, currency: str, profile: RailProfile, probability: float, weights: RoutingWeights
+    amount_minor: int,
+    currency: str,
+    profile: RailProfile,
+    probability: float,
+    weights: RoutingWeights,
+    cost_factor: float,
+    settlement_seconds: float,
 ) -> RouteOption:
-    assert 0.0 <= probability <= 1.0
-    cost = landed_cost_minor(profile.prices[currency], amount_minor)
+    assert 0.0 <= probability <= 1.0 and cost_factor >= 0.0
+    cost = landed_cost_minor(profile.prices[currency], amount_minor) * cost_factor
     terms = {
         "approval": weights.approval * probability * amount_minor,
         "cost": -weights.cost * cost,
-        "speed": -weights.speed * profile.settlement_seconds,
+        "speed": -weights.speed * settlement_seconds,
     }
     return RouteOption(
         rail=profile.name,
         utility=sum(terms.values()),
         landed_cost_minor=cost,
         approval_probability=probability,
-        settlement_seconds=profile.settlement_seconds,
+        settlement_seconds=settlement_seconds,
         terms=terms,
     )
 
@@ -117,12 +171,13 @@ def _explain_all(
         Standing.HALF_OPEN: "Its circuit is half open: this order is a probe.",
         Standing.CLOSED: "",
     }
+    news = "Tried now for what it may turn out to be worth; few orders are."
     return tuple(
         _explain(
             option,
             options[0] if position else None,
             currency,
-            note=notes[standings.get(option.rail, Standing.CLOSED)],
+            note=news if "exploration" in option.terms else notes[standings.get(option.rail, Standing.CLOSED)],
         )
         for position, option in enumerate(options)
     )

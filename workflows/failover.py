@@ -16,6 +16,7 @@ def with_answer(attempt: Attempt, answer: RailAnswer) -> Attempt:
         decline_class=answer.decline_class,
         rail_reference=answer.rail_reference or attempt.rail_reference,
         final_funds=answer.final_funds,
+        cost_minor=answer.cost_minor if answer.cost_minor is not None else attempt.cost_minor,
         latency_ms=round(answer.latency_ms, 3) if answer.latency_ms else attempt.latency_ms,
     )
 
@@ -57,4 +58,5 @@ def new_attempt(charge: Charge, rail: str, *, reason: str) -> Attempt:
         cost_estimate_minor=estimates.get(rail, 0),
         reason=reason,
         card_fingerprint=charge.card_fingerprint,
+        segment=dict(charge.segment) if charge.segment else None,
     )

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from domain.rail import DeclineClass, Flow, Outcome, RailRequest
 from rails.adapter import CardDetails
 from rails.adapters.sandbox.wire import GarbledAnswerError, decode_answer, encode_order, says_not_attempted
-from rails.approval_odds import AttemptCounts, approval_probabilities, approval_probability
 from rails.outcomes import classify_decline, classify_failure, classify_status
 from rails.sandbox.scenarios import SCENARIOS
 
@@ -112,17 +111,3 @@ def test_with_a_card_the_token_stays_home() -> None:
     card = CardDetails(number="4242424242424242", exp_month=1, exp_year=2030)
     order = json.loads(encode_order(request, card))
     assert order["card"]["number"] == "4242424242424242" and "source" not in order
-
-
-def test_approval_odds_worked_example() -> None:
-    assert approval_probability(0.94, AttemptCounts(approved=90, declined_soft=10)) == pytest.approx(0.932)
-    odds = approval_probabilities({"a": 0.9, "b": 0.8}, {"a": AttemptCounts(declined_soft=400)})
-    assert odds == {"a": pytest.approx(0.45), "b": pytest.approx(0.8)}
-
-
-@given(prior=st.floats(0.01, 0.99), approved=st.integers(0, 10**6), declined=st.integers(0, 10**6))
-def test_approval_odds_are_odds_and_move_the_right_way(prior: float, approved: int, declined: int) -> None:
-    odds = approval_probability(prior, AttemptCounts(approved=approved, declined_soft=declined))
-    assert 0.0 < odds < 1.0
-    assert approval_probability(prior, AttemptCounts(approved=approved + 1, declined_soft=declined)) >= odds
-    assert approval_probability(prior, AttemptCounts(approved=approved, declined_soft=declined + 1)) <= odds
