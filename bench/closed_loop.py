@@ -62,6 +62,8 @@ class CellRun:
 
 
 Operation = Callable[[], Awaitable[Sample]]
+Say = Callable[[str], None]
+"""Told what goes on."""
 
 
 async def run_closed_loop(clients: Sequence[Operation], cell: Cell) -> CellRun:

@@ -9,6 +9,10 @@ from rich.console import Console
 
 from bench.end_to_end import QUICK, Plan, measure_end_to_end
 from bench.instance import InstanceFailure
+from bench.ledger import QUICK as QUICK_LEDGER
+from bench.ledger import WHOLE as WHOLE_LEDGER
+from bench.ledger import LedgerPlan, measure_ledger
+from bench.ledger_report import print_ledger
 from bench.report import print_end_to_end, write_result
 from bench.routing import RoutingPlan, measure_routing
 from bench.routing_report import print_routing, write_routing
@@ -28,6 +32,7 @@ def bench(context: typer.Context, quick: Quick = False, output: Output = RESULTS
     if context.invoked_subcommand is None:
         _run_end_to_end(QUICK if quick else Plan(), output)
         _run_routing(RoutingPlan(charges=5_000) if quick else RoutingPlan(), output)
+        _run_ledger(QUICK_LEDGER if quick else WHOLE_LEDGER, output)
 
 
 @app.command("end-to-end")
@@ -42,6 +47,33 @@ def end_to_end(
     given: dict[str, Any] = {"seconds_per_cell": seconds, "count_per_cell": count, "rounds": rounds}
     chosen = {name: wanted for name, wanted in given.items() if wanted is not None}
     _run_end_to_end(dataclasses.replace(QUICK if quick else Plan(), **chosen), output)
+
+
+@app.command("ledger")
+def ledger(
+    seconds: Annotated[float | None, typer.Option(min=0.2, help="Length of a cell.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds in which the ledgers alternate.")] = None,
+    entries: Annotated[int | None, typer.Option(min=1_000, help="Entries of the long history.")] = None,
+    pgledger: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="A checkout of pgledger; default: download it.")
+    ] = None,
+    quick: Quick = False,
+    output: Output = RESULTS,
+) -> None:
+    """Our ledger beside pgledger and a plain one on one PostgreSQL server; then a long history."""
+    given: dict[str, Any] = {"seconds": seconds, "rounds": rounds, "history_entries": entries, "pgledger": pgledger}
+    chosen = {name: wanted for name, wanted in given.items() if wanted is not None}
+    _run_ledger(dataclasses.replace(QUICK_LEDGER if quick else WHOLE_LEDGER, **chosen), output)
+
+
+def _run_ledger(plan: LedgerPlan, output: Path) -> None:
+    progress = Console(stderr=True)
+    document = measure_ledger(plan, lambda line: progress.print(line, style="dim", markup=False))
+    path = write_result(document, output)
+    print_ledger(document, Console() if Console().is_terminal else Console(width=180))
+    print(f"written to {path}")
+    if document["history"]["answers_changed"] or not document["history"]["books_ok"]:
+        raise typer.Exit(1)
 
 
 @app.command("routing")

@@ -9,6 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+_CONTAINERS = (dict, list, tuple)
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 GENESIS_HASH = bytes(32)
 """What the first audit record has as its previous hash: 32 zero bytes."""
 
@@ -24,20 +27,21 @@ def canonical_json(value: Any) -> bytes:
         TypeError: the value is not JSON, or a mapping has a key that is not text. Not retryable.
     """
     _check_keys(value)
-    written = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return written.encode("utf-8", errors="surrogatepass")
+    return _ENCODE(value).encode("utf-8", errors="surrogatepass")
 
 
 def _check_keys(value: Any) -> None:
-    # json.dumps would turn 1 and "1" into the same key: two values with one writing.
+    # JSON would turn 1 and "1" into the same key: two values with one writing.
     if isinstance(value, dict):
         for key, member in value.items():
             if not isinstance(key, str):
                 raise TypeError("keys of canonical JSON are text")
-            _check_keys(member)
+            if isinstance(member, _CONTAINERS):
+                _check_keys(member)
     elif isinstance(value, list | tuple):
         for member in value:
-            _check_keys(member)
+            if isinstance(member, _CONTAINERS):
+                _check_keys(member)
 
 
 def audit_content(

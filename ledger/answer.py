@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from domain.identifiers import public_account_id
 from domain.ledger import Movement, PostedEntry, PostingResult, Refusal, RefusalCode
 from ledger.batch import Batch, Prepared
+
+_public_id = lru_cache(maxsize=10_000)(public_account_id)
 
 REFUSED, POSTED, POSTED_EARLIER = 0, 1, 2
 
@@ -58,15 +61,14 @@ def _result(batch: Batch, answer: Answer, n: int, item: Prepared, stored: dict[s
             documents=documents,
         )
     end = batch.last[n - 1]
-    positions = range(end - len(item.movements) + 1, end + 1)
+    first = end - len(item.movements) + 1
+    entries: list[PostedEntry] = []
+    for position, movement in enumerate(item.movements, first):
+        entries += _entries(answer, position, movement)
     return PostingResult(
         ledger_transaction_id=ledger_transaction_id(answer.ledger_transaction + n),
         recorded_at=answer.now + timedelta(microseconds=n + end),
-        entries=tuple(
-            entry
-            for position, movement in zip(positions, item.movements, strict=True)
-            for entry in _entries(answer, position, movement)
-        ),
+        entries=tuple(entries),
         documents=documents,
     )
 
@@ -98,17 +100,19 @@ def _entries(answer: Answer, position: int, movement: Movement) -> tuple[PostedE
     if answer.moves[position - 1] == 0:
         return ()
     number = 2 * (answer.movement + position)
-    legs = (
-        (number - 1, movement.debit_account, "debit", answer.balances[2 * position - 2]),
-        (number, movement.credit_account, "credit", answer.balances[2 * position - 1]),
-    )
-    return tuple(
+    return (
         PostedEntry(
-            id=entry_id(leg),
-            account=public_account_id(code),
-            direction=direction,
+            id=entry_id(number - 1),
+            account=_public_id(movement.debit_account),
+            direction="debit",
             amount_minor=movement.amount_minor,
-            balance_minor=balance,
-        )
-        for leg, code, direction, balance in legs
+            balance_minor=answer.balances[2 * position - 2],
+        ),
+        PostedEntry(
+            id=entry_id(number),
+            account=_public_id(movement.credit_account),
+            direction="credit",
+            amount_minor=movement.amount_minor,
+            balance_minor=answer.balances[2 * position - 1],
+        ),
     )

@@ -1,0 +1,114 @@
+"""A long history: what a balance at a past instant costs, whether its answer ever changes, what a proof costs."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from bench.arithmetic import distribution, rounded
+from bench.closed_loop import Say
+from bench.ledger_contenders import OurLedger
+from bench.ledger_server import LedgerServer
+from ledger.balances import Balance, balance_at
+from ledger.invariants import check_books
+
+ACCOUNTS = 1_000
+QUESTIONS = 2_000
+ASKED_AGAIN = 300
+LOAD_IN_FLIGHT = 512
+HOT_SHARE = 0.2
+
+Question = tuple[str, datetime]
+
+
+async def measure_history(server: LedgerServer, *, entries: int, say: Say) -> dict[str, Any]:
+    """Return the cost of balances at past instants and of the whole proof over so many entries."""
+    ledger = OurLedger(server.our_url)
+    await ledger.open(ACCOUNTS)
+    loading = time.perf_counter()
+    await _load(ledger, entries // 2)
+    loading = time.perf_counter() - loading
+    connection = await psycopg.AsyncConnection.connect(server.our_admin_url, autocommit=True)
+    async with connection:
+        await connection.execute("ANALYZE")
+        row = await (
+            await connection.execute("SELECT count(*), min(recorded_at), max(recorded_at) FROM entries")
+        ).fetchone()
+        assert row is not None
+        stored, first, last = row
+        say(f"{stored} entries stored; asking")
+        questions = _questions(ledger, first, last)
+        latencies, before = await _ask(connection, questions)
+        during, after = await _while_writing(connection, ledger, questions[:ASKED_AGAIN])
+        changed = sum(
+            len({_said(answer) for answer in answers}) > 1
+            for answers in zip(before[:ASKED_AGAIN], during, after, strict=True)
+        )
+        proving = time.perf_counter()
+        report = await check_books(connection)
+        proving = time.perf_counter() - proving
+    await ledger.close()
+    return {
+        "entries": stored,
+        "loaded_movements_per_second": rounded(entries / 2 / loading),
+        "balance_at_ms": distribution(latencies),
+        "asked_before_during_and_after_writes": ASKED_AGAIN,
+        "answers_changed": changed,
+        "whole_proof_seconds": rounded(proving),
+        "books_ok": report.ok,
+    }
+
+
+async def _load(ledger: OurLedger, movements: int) -> None:
+    """Post so many movements, a fifth of them to the hot account."""
+    chance, numbers = random.Random(7), iter(range(movements))
+
+    async def client() -> None:
+        for _ in numbers:
+            one, other = chance.sample(range(1, ACCOUNTS), 2)
+            await ledger.pay(((one, 0 if chance.random() < HOT_SHARE else other, chance.randrange(1, 500)),))
+
+    await asyncio.gather(*(client() for _ in range(LOAD_IN_FLIGHT)))
+
+
+def _questions(ledger: OurLedger, first: datetime, last: datetime) -> list[Question]:
+    chance = random.Random(11)
+    span = (last - first) / timedelta(microseconds=1)
+    return [
+        (
+            ledger.account(0 if chance.random() < HOT_SHARE else chance.randrange(1, ACCOUNTS)),
+            first + timedelta(microseconds=chance.randrange(int(span))),
+        )
+        for _ in range(QUESTIONS)
+    ]
+
+
+async def _ask(
+    connection: psycopg.AsyncConnection[Any], questions: Sequence[Question]
+) -> tuple[list[float], list[Balance | None]]:
+    latencies, answers = [], []
+    for code, at in questions:
+        started = time.perf_counter()
+        answers.append(await balance_at(connection, code, at))
+        latencies.append(1_000 * (time.perf_counter() - started))
+    return latencies, answers
+
+
+async def _while_writing(
+    connection: psycopg.AsyncConnection[Any], ledger: OurLedger, questions: Sequence[Question]
+) -> tuple[list[Balance | None], list[Balance | None]]:
+    """Return the answers while postings are under way, and after them."""
+    writing = asyncio.create_task(_load(ledger, 20_000))
+    await asyncio.sleep(0)
+    _, during = await _ask(connection, questions)
+    await writing
+    _, after = await _ask(connection, questions)
+    return during, after
+
+
+def _said(answer: Balance | None) -> tuple[int, int, int] | None:
+    return None if answer is None else (answer.posted_minor, answer.pending_debits_minor, answer.version)
