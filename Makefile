@@ -23,7 +23,7 @@ help:
 up: $(VENV)/.run
 	@exec $(BIN)/ledgerline up --stop-with-parent
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/.node
 	@exec $(BIN)/pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
@@ -48,8 +48,8 @@ clean:
 
 # Hashes are what pins a package, so locks name no registry. Needs uv (https://docs.astral.sh/uv).
 lock:
-	uv pip compile --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.lock
-	uv pip compile --python-version 3.11 --generate-hashes --no-header --no-annotate -q --extra dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --no-build --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.lock
+	uv pip compile --no-build --python-version 3.11 --generate-hashes --no-header --no-annotate -q --extra dev pyproject.toml -o requirements-dev.lock
 
 $(VENV)/.run: requirements.lock deploy/ledgerline deploy/make-venv
 	@deploy/make-venv $(VENV) requirements.lock
@@ -58,3 +58,7 @@ $(VENV)/.run: requirements.lock deploy/ledgerline deploy/make-venv
 $(VENV)/.dev: requirements-dev.lock deploy/ledgerline deploy/make-venv
 	@deploy/make-venv $(VENV) requirements-dev.lock
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.node: tests/node/package-lock.json deploy/make-node $(VENV)/.dev
+	@deploy/make-node $(VENV)
+	@touch $@

@@ -10,9 +10,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import prometheus_client
 from psycopg import AsyncConnection
@@ -31,6 +32,7 @@ from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
 from ledger.posting import Poster
 from logs import configure_logging
+from operations.schedules import ensure_schedules
 from rails.configuration import read_configurations
 from rails.health import RailHealth
 from rails.registry import Rails, build_rails
@@ -38,8 +40,9 @@ from risk.model import RiskModel
 from settings import Settings
 from vault.custodian import FileCustodian
 from vault.tokens import Vault
-from workflows.policies import PAYMENTS_QUEUE
-from workflows.registry import PAYMENT_WORKFLOWS
+from workflows.policies import BACKGROUND_QUEUE, PAYMENTS_QUEUE
+from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
+from workflows.schedules import SCHEDULES
 
 GRACE = timedelta(seconds=10)
 """How long a stopping worker may finish what it runs; whatever is left is run again elsewhere."""
@@ -144,6 +147,39 @@ def build_worker(parts: Parts) -> Worker:
     )
 
 
+def build_background_worker(parts: Parts) -> Worker | None:
+    """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing.
+
+    None while nothing runs there.
+    """
+    activities: list[Callable[..., Any]] = []
+    if not BACKGROUND_WORKFLOWS and not activities:
+        return None
+    return Worker(
+        parts.client,
+        task_queue=BACKGROUND_QUEUE,
+        workflows=BACKGROUND_WORKFLOWS,
+        activities=activities,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_activities=parts.settings.activities_max,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running_workers(
+    parts: Parts, queues: Collection[str] = (PAYMENTS_QUEUE, BACKGROUND_QUEUE)
+) -> AsyncIterator[None]:
+    """Run the workers of these queues until the block is left; one process serves both unless told otherwise."""
+    async with contextlib.AsyncExitStack() as stack:
+        if BACKGROUND_QUEUE in queues and (background := build_background_worker(parts)) is not None:
+            await ensure_schedules(parts.client, SCHEDULES)
+            await stack.enter_async_context(background)
+        if PAYMENTS_QUEUE in queues:
+            await stack.enter_async_context(build_worker(parts))
+        yield
+
+
 async def _connect(settings: Settings, codec: EncryptionCodec) -> Client:
     """Return a client of the Temporal server, which may still be starting."""
     assert settings.temporal_address is not None
@@ -171,26 +207,26 @@ def _load_model(settings: Settings) -> RiskModel | None:
         return None
 
 
-async def run(settings: Settings) -> None:
-    """Run a worker until SIGTERM or SIGINT."""
+async def run(settings: Settings, queues: Collection[str] = (PAYMENTS_QUEUE, BACKGROUND_QUEUE)) -> None:
+    """Run the workers of these queues until SIGTERM or SIGINT."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     if settings.metrics_port:
         prometheus_client.start_http_server(settings.metrics_port)
-    async with open_parts(settings) as parts, build_worker(parts):
-        _log.info("worker ready on queue %s", PAYMENTS_QUEUE)
+    async with open_parts(settings) as parts, running_workers(parts, queues):
+        _log.info("worker ready on %s", ", ".join(queues))
         await stopping.wait()
 
 
-def main() -> None:
+def main(queues: Collection[str] = (PAYMENTS_QUEUE, BACKGROUND_QUEUE)) -> None:
     """Run a worker with the settings of the environment, then leave at once.
 
     `os._exit`: the SDK's threads abort a share of processes at exit after success (sdk-python #300).
     """
     settings = Settings()
     configure_logging(settings)
-    asyncio.run(run(settings))
+    asyncio.run(run(settings, queues))
     sys.stdout.flush()
     os._exit(0)
 

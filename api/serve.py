@@ -32,7 +32,7 @@ from logs import configure_logging
 from rails.adapter import profile_document
 from rails.registry import Rails
 from settings import Settings
-from worker import Parts, build_worker, open_parts
+from worker import Parts, open_parts, running_workers
 
 _log = logging.getLogger("ledgerline.api")
 
@@ -152,7 +152,7 @@ async def nobody(request: Request) -> bool:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT: requests drain first, then the worker, then connections close."""
-    async with open_app(settings) as (app, parts), build_worker(parts):
+    async with open_app(settings) as (app, parts), running_workers(parts):
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

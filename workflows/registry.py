@@ -1,4 +1,6 @@
-"""Every workflow a worker runs; names are wire contracts."""
+"""Every workflow a worker runs, by queue; names are wire contracts."""
+
+from typing import Any
 
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
@@ -7,3 +9,4 @@ from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
 
 PAYMENT_WORKFLOWS = (ChargeWorkflow, RefundWorkflow, PayoutWorkflow, TransferWorkflow, DisputeWorkflow)
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = ()

@@ -1,0 +1,24 @@
+"""What repeats by itself: one row a Temporal Schedule on queue `background`."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRow:
+    """One schedule. `id` is a wire contract; a run is skipped while the one before it is still under way.
+
+    Exactly one of `every` (an interval) and `daily_at_utc` (an hour and a minute).
+    """
+
+    id: str
+    workflow: str
+    note: str
+    every: timedelta | None = None
+    daily_at_utc: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.every is None) != (self.daily_at_utc is None)
+
+
+SCHEDULES: tuple[ScheduleRow, ...] = ()
