@@ -256,3 +256,38 @@ vault_data_keys = Table(
     _text("wrapping_key_id"),
     _instant("created_at"),
 )
+rail_notices = Table(
+    "rail_notices",
+    metadata,
+    _big("id", key=True),
+    _text("rail"),
+    _text("event_id"),
+    _text("kind"),
+    _text("rail_key", null=True),
+    _text("rail_reference", null=True),
+    _json("notice"),
+    _text("status"),
+    _text("object_id", null=True),
+    _text("detail", null=True),
+    Column("times_received", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    _instant("received_at"),
+    _instant("due_at", null=True),
+    _instant("handled_at", null=True),
+)
+rail_records = Table(
+    "rail_records",
+    metadata,
+    _text("rail", key=True),
+    _text("key", key=True),
+    _json("document"),
+    _instant("created_at"),
+    _instant("changed_at"),
+)
+rail_counters = Table(
+    "rail_counters",
+    metadata,
+    _text("rail", key=True),
+    _text("series", key=True),
+    _big("last_number"),
+)

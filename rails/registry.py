@@ -1,20 +1,24 @@
 """All rails this process can use, by name.
 
-Decides where adapters come from: the sandbox's are built in, others are installed packages that
-offer an entry point in the group `ledgerline.rails` and have a configuration.
+Decides where adapters come from: the sandbox's are built in, others are our own connectors or installed
+packages that offer an entry point in the group `ledgerline.rails` and have a configuration.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from domain.rail import Flow
-from rails.adapter import RailAdapter, RailProfile
+from rails.adapter import CallbackReader, NoticeCollector, RailAdapter, RailProfile, RecordKeeper
 from rails.adapters.sandbox.adapter import SandboxRailAdapter
 from rails.adapters.sandbox.profiles import SANDBOX_PROFILES
 from rails.configuration import RailConfiguration
 from rails.exchange import open_client
+from rails.records import RailRecords
 
 ENTRY_POINT_GROUP = "ledgerline.rails"
+
+CONNECTORS: Mapping[str, str] = {}
+"""Our own connectors, as entry points would name them; loaded only when a line of rails.toml switches one on."""
 
 RailFactory = Callable[[RailConfiguration], Iterable[RailAdapter]]
 """What an entry point loads: given its configuration, the adapters of one provider."""
@@ -78,30 +82,72 @@ class Rails:
             and (destination_type is None or destination_type in profile.payout_destinations)
         )
 
+    def callback_reader(self, name: str) -> CallbackReader:
+        """Return who reads the callbacks that arrive at a rail's or a provider's address.
+
+        Raises:
+            KeyError: nobody does. Not retryable.
+        """
+        for adapter in self._adapters.values():
+            profile = adapter.profile
+            if name in (profile.name, profile.provider) and isinstance(adapter, CallbackReader):
+                return adapter
+        raise KeyError(name)
+
+    def collectors(self) -> tuple[str, ...]:
+        """Return the rails whose notices have to be fetched, sorted."""
+        return tuple(name for name in self.names() if isinstance(self._adapters[name], NoticeCollector))
+
+    def collector(self, name: str) -> NoticeCollector:
+        """Return who fetches a rail's notices; it is one of `collectors()`."""
+        adapter = self._adapters[name]
+        assert isinstance(adapter, NoticeCollector)
+        return adapter
+
     async def aclose(self) -> None:
         """Close every adapter's connections. Idempotent."""
         for adapter in self._adapters.values():
             await adapter.aclose()
 
 
-def build_rails(*, sandbox_url: str, configurations: Mapping[str, RailConfiguration] | None = None) -> Rails:
-    """Return the sandbox rails and those of every configured entry point.
+def build_rails(
+    *,
+    sandbox_url: str,
+    configurations: Mapping[str, RailConfiguration] | None = None,
+    records: RailRecords | None = None,
+    callback_secret: bytes = b"",
+) -> Rails:
+    """Return the sandbox rails and those of every configured connector.
 
-    An installed package alone changes nothing: only entry points named in `configurations` load.
+    A connector of ours or an installed package alone changes nothing: only what is named in `configurations`
+    loads. `records`: where adapters keep what they must not forget; without it nothing may be sent through
+    those that do. `callback_secret` signs what the sandbox's rails call back.
 
     Raises:
         ValueError: a configured rail is not installed, or two rails share a name. Not retryable.
     """
     client = open_client(sandbox_url)
-    adapters: list[RailAdapter] = [SandboxRailAdapter(profile, client) for profile in SANDBOX_PROFILES]
+    adapters: list[RailAdapter] = [
+        SandboxRailAdapter(profile, client, callback_secret=callback_secret) for profile in SANDBOX_PROFILES
+    ]
     for name, configuration in (configurations or {}).items():
-        found = tuple(entry_points(group=ENTRY_POINT_GROUP, name=name))
-        if not found:
-            known = sorted(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)) or ["none"]
-            raise ValueError(
-                f"no installed package offers the rail {name} (entry points {ENTRY_POINT_GROUP}; installed: "
-                f"{', '.join(known)})"
-            )
-        factory: RailFactory = found[0].load()
-        adapters.extend(factory(configuration))
+        adapters.extend(_factory(name)(configuration))
+    for adapter in adapters:
+        if records is not None and isinstance(adapter, RecordKeeper):
+            adapter.keep_records_in(records)
     return Rails(adapters)
+
+
+def _factory(name: str) -> RailFactory:
+    """Return what builds the adapters of a configured rail: our own connector, or an installed package's."""
+    if name in CONNECTORS:
+        connector: RailFactory = EntryPoint(name, CONNECTORS[name], ENTRY_POINT_GROUP).load()
+        return connector
+    found = tuple(entry_points(group=ENTRY_POINT_GROUP, name=name))
+    if not found:
+        known = sorted({*CONNECTORS, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})
+        raise ValueError(
+            f"no installed package offers the rail {name} (entry points {ENTRY_POINT_GROUP}; known: {', '.join(known)})"
+        )
+    factory: RailFactory = found[0].load()
+    return factory

@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.inquiry import InquiryProgress
     from workflows.ports import AssessCharge, AssessedCharge
     from workflows.postings import charge_posting, unknown_outcome_exception
+    from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
     from workflows.update_answer import UpdateAnswer, key_conflict
 
@@ -38,7 +39,7 @@ Document = dict[str, Any]
 
 
 @workflow.defn(name="ChargeWorkflow")
-class ChargeWorkflow:
+class ChargeWorkflow(HearsRails):
     """One run per idempotency key; the only writer of its charge."""
 
     @workflow.init
@@ -50,6 +51,7 @@ class ChargeWorkflow:
         self._authentication: dict[str, str] | None = None
         self._finding: RailAnswer | None = None
         self._exception: Record | None = None
+        self._mailbox = RailMailbox()
 
     @workflow.run
     async def run(self, start: StartCharge) -> Document:
@@ -97,6 +99,7 @@ class ChargeWorkflow:
                 self._authorization(attempt, resumed=resumed),
                 attempt,
                 report=self._report_unknown,
+                mailbox=self._mailbox,
                 decided_by_person=lambda: self._finding,
             )
             asked = self._charge.status is ChargeStatus.UNKNOWN
@@ -303,7 +306,7 @@ class ChargeWorkflow:
         """Give an order that has only one rail: unknown is asked, not attempted is tried again."""
         for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
             request = charge_states.rail_request(self._charge, attempt, resumed=resumed)
-            attempt, answer = await give_order(request, attempt, report=self._report_waiting)
+            attempt, answer = await give_order(request, attempt, report=self._report_waiting, mailbox=self._mailbox)
             if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
                 return attempt, answer
             await workflow.sleep(pause)

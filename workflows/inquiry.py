@@ -8,11 +8,12 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from domain.identifiers import Mode
-    from domain.rail import DEFINITE_OUTCOMES, RailAnswer
+    from domain.rail import DEFINITE_OUTCOMES, RailAnswer, RailPace
     from domain.timestamps import rfc3339
     from workflows import effects
     from workflows.policies import inquiry_delays
     from workflows.ports import RailInquiry
+    from workflows.rail_notices import RailMailbox
 
 Evidence = dict[str, str]
 
@@ -35,29 +36,58 @@ async def resolve_by_inquiry(
     *,
     report: Callable[[InquiryProgress], Awaitable[None]],
     decided_by_person: Callable[[], RailAnswer | None],
+    mailbox: RailMailbox,
+    pace: RailPace | None = None,
 ) -> RailAnswer:
     """Return the definite answer, however long it takes: the rail's own, or a person's with evidence.
 
-    `report` commits each step of the asking to the object, so that people see when and what was asked.
+    The rail's own comes by asking or by a notice, whichever is first. `report` commits each step of the asking
+    to the object, so that people see when and what was asked.
     """
     asked: tuple[Evidence, ...] = ()
     exhausted = False
-    for delay_seconds, last_of_budget in inquiry_delays(mode):
+    for delay_seconds, last_of_budget in inquiry_delays(mode, pace):
+        if (told := mailbox.answer(question.rail_key)) is not None:
+            return told
         next_check_at = workflow.now() + timedelta(seconds=delay_seconds)
         await report(InquiryProgress(next_check_at=next_check_at, asked=asked, exhausted=exhausted))
-        try:
-            await workflow.wait_condition(lambda: decided_by_person() is not None, timeout=delay_seconds)
-        except TimeoutError:
-            answer = await effects.inquire(question)
-        else:
-            decision = decided_by_person()
-            assert decision is not None
-            return decision
+        due = workflow.now() + timedelta(seconds=delay_seconds)
+        answer = await _wait_and_ask(question, due, decided_by_person=decided_by_person, mailbox=mailbox)
         asked = (*asked, _evidence(answer))
         if answer.outcome in DEFINITE_OUTCOMES:
             return answer
         exhausted = exhausted or last_of_budget
     raise AssertionError("the schedule of inquiries has no end")
+
+
+async def _wait_and_ask(
+    question: RailInquiry,
+    due: datetime,
+    *,
+    decided_by_person: Callable[[], RailAnswer | None],
+    mailbox: RailMailbox,
+) -> RailAnswer:
+    """Return the answer of the next check, or a definite one from a person or a notice before it is `due`.
+
+    News without an answer brings a question forward; it doesn't use up the schedule, however often it comes.
+    """
+
+    def woken() -> bool:
+        decided = decided_by_person() is not None or mailbox.answer(question.rail_key) is not None
+        return decided or mailbox.worth_asking(question.rail_key)
+
+    while True:
+        try:
+            await workflow.wait_condition(woken, timeout=due - workflow.now())
+        except TimeoutError:
+            return await effects.inquire(question)
+        decision = mailbox.answer(question.rail_key) or decided_by_person()
+        if decision is not None:
+            return decision
+        mailbox.asked(question.rail_key)
+        answer = await effects.inquire(question)
+        if answer.outcome in DEFINITE_OUTCOMES or workflow.now() >= due:
+            return answer
 
 
 def _evidence(answer: RailAnswer) -> Evidence:
