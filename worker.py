@@ -105,10 +105,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         rails = build_rails(
             sandbox_url=settings.rails_url,
             configurations=read_configurations(settings.rails_path),
+            database_url=settings.database_url,
             records=StoredRailRecords(pool),
             callback_secret=read_secret(settings.callback_secret_path),
         )
         stack.push_async_callback(rails.aclose)
+        await rails.start()
         health, board = RailHealth(), OutcomeBoard()
         router = Router(rails=rails, health=health, pool=pool)
         await router.start()

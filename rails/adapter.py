@@ -62,7 +62,7 @@ class RailProfile:
     `settlement_seconds`: from approval to final money. `final_funds`: the approval itself is final.
     `idempotent`: a re-sent rail key is never done twice. `not_found_final_after_seconds`: an order
     the rail doesn't know that long after it was sent will never happen; None: it gives no such
-    promise. `sandbox`: moves no real money, so live mode never sees it.
+    promise. `sandbox`: moves no real money, so test mode sees it and live mode never does.
     `approval_prior`: expected share of approvals before anything was learned. `brands`: the card
     brands it takes, None for all. `amount_limits` by currency. `cut_off`: None around the clock.
     `provider`: whose callback address serves this rail, where one serves several. `pace`: None for a rail
@@ -140,6 +140,15 @@ class RailAdapter(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Tended(Protocol):
+    """An adapter with work of its own between orders, such as looking after transactions until they are final."""
+
+    async def start(self) -> None:
+        """Begin, in the background of the running event loop; `aclose` ends it."""
         ...
 
 

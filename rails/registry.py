@@ -1,14 +1,14 @@
 """All rails this process can use, by name.
 
-Decides where adapters come from: the sandbox's are built in, others are our own connectors or installed
-packages that offer an entry point in the group `ledgerline.rails` and have a configuration.
+Decides where adapters come from: the sandbox's are always there, others have a line of configuration and are
+either connectors of this repository or installed packages with an entry point in the group `ledgerline.rails`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from domain.rail import Flow
-from rails.adapter import CallbackReader, NoticeCollector, RailAdapter, RailProfile, RecordKeeper
+from rails.adapter import CallbackReader, NoticeCollector, RailAdapter, RailProfile, RecordKeeper, Tended
 from rails.adapters.sandbox.adapter import SandboxRailAdapter
 from rails.adapters.sandbox.profiles import SANDBOX_PROFILES
 from rails.configuration import RailConfiguration
@@ -17,8 +17,8 @@ from rails.records import RailRecords
 
 ENTRY_POINT_GROUP = "ledgerline.rails"
 
-CONNECTORS: Mapping[str, str] = {}
-"""Our own connectors, as entry points would name them; loaded only when a line of rails.toml switches one on."""
+CONNECTORS = (EntryPoint(name="usdc", value="rails.adapters.usdc.adapter:build", group=ENTRY_POINT_GROUP),)
+"""Connectors of this repository, loaded only when a line asks for them."""
 
 RailFactory = Callable[[RailConfiguration], Iterable[RailAdapter]]
 """What an entry point loads: given its configuration, the adapters of one provider."""
@@ -71,13 +71,13 @@ class Rails:
     ) -> tuple[RailProfile, ...]:
         """Return the rails that can do this, sorted by name; for payouts, to this kind of destination.
 
-        Live money never goes to a rail of the sandbox.
+        Live orders go to rails that move real money, test orders to those that don't, and never the other way.
         """
         return tuple(
             profile
             for profile in self.all_profiles()
             if flow in profile.flows
-            and not (live and profile.sandbox)
+            and live is not profile.sandbox
             and profile.takes(currency, amount_minor, brand)
             and (destination_type is None or destination_type in profile.payout_destinations)
         )
@@ -104,6 +104,12 @@ class Rails:
         assert isinstance(adapter, NoticeCollector)
         return adapter
 
+    async def start(self) -> None:
+        """Begin what adapters do in the background. Call it once, in the process that gives orders."""
+        for adapter in self._adapters.values():
+            if isinstance(adapter, Tended):
+                await adapter.start()
+
     async def aclose(self) -> None:
         """Close every adapter's connections. Idempotent."""
         for adapter in self._adapters.values():
@@ -114,14 +120,16 @@ def build_rails(
     *,
     sandbox_url: str,
     configurations: Mapping[str, RailConfiguration] | None = None,
+    database_url: str | None = None,
     records: RailRecords | None = None,
     callback_secret: bytes = b"",
 ) -> Rails:
-    """Return the sandbox rails and those of every configured connector.
+    """Return the sandbox rails and those of every configured line.
 
-    A connector of ours or an installed package alone changes nothing: only what is named in `configurations`
-    loads. `records`: where adapters keep what they must not forget; without it nothing may be sent through
-    those that do. `callback_secret` signs what the sandbox's rails call back.
+    An installed package alone changes nothing: only those named in `configurations` load. A line's `provider` is
+    whose connector it is, by default its own name; so one provider may have several lines. Connectors that keep a
+    journal of their own find it at `database_url` (role ledgerline_app); the others keep what they must not forget
+    in `records`. `callback_secret` signs what the sandbox's rails call back.
 
     Raises:
         ValueError: a configured rail is not installed, or two rails share a name. Not retryable.
@@ -130,24 +138,23 @@ def build_rails(
     adapters: list[RailAdapter] = [
         SandboxRailAdapter(profile, client, callback_secret=callback_secret) for profile in SANDBOX_PROFILES
     ]
+    shared = {"database_url": database_url} if database_url else {}
     for name, configuration in (configurations or {}).items():
-        adapters.extend(_factory(name)(configuration))
+        factory = _factory(name, configuration.get("provider", name))
+        adapters.extend(factory({"name": name, **shared, **configuration}))
     for adapter in adapters:
         if records is not None and isinstance(adapter, RecordKeeper):
             adapter.keep_records_in(records)
     return Rails(adapters)
 
 
-def _factory(name: str) -> RailFactory:
-    """Return what builds the adapters of a configured rail: our own connector, or an installed package's."""
-    if name in CONNECTORS:
-        connector: RailFactory = EntryPoint(name, CONNECTORS[name], ENTRY_POINT_GROUP).load()
-        return connector
-    found = tuple(entry_points(group=ENTRY_POINT_GROUP, name=name))
-    if not found:
-        known = sorted({*CONNECTORS, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})
-        raise ValueError(
-            f"no installed package offers the rail {name} (entry points {ENTRY_POINT_GROUP}; known: {', '.join(known)})"
-        )
-    factory: RailFactory = found[0].load()
-    return factory
+def _factory(name: str, provider: str) -> RailFactory:
+    offered = (*CONNECTORS, *entry_points(group=ENTRY_POINT_GROUP))
+    for entry in offered:
+        if entry.name == provider:
+            factory: RailFactory = entry.load()
+            return factory
+    raise ValueError(
+        f"no installed package offers the rail {name} (entry points {ENTRY_POINT_GROUP}; known: "
+        f"{', '.join(sorted(entry.name for entry in offered))})"
+    )

@@ -8,14 +8,13 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from domain.identifiers import Mode
-    from domain.rail import DEFINITE_OUTCOMES, RailAnswer, RailPace
+    from domain.inquiry import Inquiries, Inquiry, Witness
+    from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Outcome, RailAnswer, RailPace
     from domain.timestamps import rfc3339
     from workflows import effects
     from workflows.policies import inquiry_delays
     from workflows.ports import RailInquiry
     from workflows.rail_notices import RailMailbox
-
-Evidence = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +25,40 @@ class InquiryProgress:
     """
 
     next_check_at: datetime
-    asked: tuple[Evidence, ...]
+    asked: Inquiries
     exhausted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a person established about an order, and from what: it stands in for the rail's answer."""
+
+    answer: RailAnswer
+    by: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The definite answer to an order, and the whole trail that led to it."""
+
+    answer: RailAnswer
+    asked: Inquiries
+
+
+def persons_finding(outcome: str, *, by: str, evidence: str) -> Finding:
+    """Return a person's finding (`approved` or `declined`) as the answer the rail never gave."""
+    if outcome == "approved":
+        answer = RailAnswer(outcome=Outcome.APPROVED, final_funds=True, detail=f"resolved by {by}")
+    else:
+        assert outcome == "declined", outcome
+        answer = RailAnswer(
+            outcome=Outcome.DECLINED,
+            decline_code="resolved_as_declined",
+            decline_class=DeclineClass.HARD,
+            detail=f"resolved by {by}",
+        )
+    return Finding(answer=answer, by=by, evidence=evidence)
 
 
 async def resolve_by_inquiry(
@@ -35,27 +66,27 @@ async def resolve_by_inquiry(
     mode: Mode,
     *,
     report: Callable[[InquiryProgress], Awaitable[None]],
-    decided_by_person: Callable[[], RailAnswer | None],
+    decided_by_person: Callable[[], Finding | None],
     mailbox: RailMailbox,
     pace: RailPace | None = None,
-) -> RailAnswer:
+) -> Resolution:
     """Return the definite answer, however long it takes: the rail's own, or a person's with evidence.
 
     The rail's own comes by asking or by a notice, whichever is first. `report` commits each step of the asking
-    to the object, so that people see when and what was asked.
+    to the object, so that people see when and what was asked; the last question is in what is returned.
     """
-    asked: tuple[Evidence, ...] = ()
+    asked: Inquiries = ()
     exhausted = False
     for delay_seconds, last_of_budget in inquiry_delays(mode, pace):
         if (told := mailbox.answer(question.rail_key)) is not None:
-            return told
+            return Resolution(answer=told, asked=(*asked, _answered(question, told)))
         next_check_at = workflow.now() + timedelta(seconds=delay_seconds)
         await report(InquiryProgress(next_check_at=next_check_at, asked=asked, exhausted=exhausted))
         due = workflow.now() + timedelta(seconds=delay_seconds)
-        answer = await _wait_and_ask(question, due, decided_by_person=decided_by_person, mailbox=mailbox)
-        asked = (*asked, _evidence(answer))
+        answer, learned = await _wait_and_ask(question, due, decided_by_person=decided_by_person, mailbox=mailbox)
+        asked = (*asked, *learned)
         if answer.outcome in DEFINITE_OUTCOMES:
-            return answer
+            return Resolution(answer=answer, asked=asked)
         exhausted = exhausted or last_of_budget
     raise AssertionError("the schedule of inquiries has no end")
 
@@ -64,13 +95,14 @@ async def _wait_and_ask(
     question: RailInquiry,
     due: datetime,
     *,
-    decided_by_person: Callable[[], RailAnswer | None],
+    decided_by_person: Callable[[], Finding | None],
     mailbox: RailMailbox,
-) -> RailAnswer:
+) -> tuple[RailAnswer, Inquiries]:
     """Return the answer of the next check, or a definite one from a person or a notice before it is `due`.
 
     News without an answer brings a question forward; it doesn't use up the schedule, however often it comes.
     """
+    learned: Inquiries = ()
 
     def woken() -> bool:
         decided = decided_by_person() is not None or mailbox.answer(question.rail_key) is not None
@@ -80,17 +112,44 @@ async def _wait_and_ask(
         try:
             await workflow.wait_condition(woken, timeout=due - workflow.now())
         except TimeoutError:
-            return await effects.inquire(question)
-        decision = mailbox.answer(question.rail_key) or decided_by_person()
-        if decision is not None:
-            return decision
+            answer = await effects.inquire(question)
+            return answer, (*learned, _answered(question, answer))
+        if (told := mailbox.answer(question.rail_key)) is not None:
+            return told, (*learned, _answered(question, told))
+        if (finding := decided_by_person()) is not None:
+            return finding.answer, (*learned, _found(question, finding))
         mailbox.asked(question.rail_key)
         answer = await effects.inquire(question)
+        learned = (*learned, _answered(question, answer))
         if answer.outcome in DEFINITE_OUTCOMES or workflow.now() >= due:
-            return answer
+            return answer, learned
 
 
-def _evidence(answer: RailAnswer) -> Evidence:
-    asked_at = rfc3339(workflow.now())
-    assert asked_at is not None
-    return {"asked_at": asked_at, "answered": answer.outcome.value, "detail": answer.detail or ""}
+def _answered(question: RailInquiry, answer: RailAnswer) -> Inquiry:
+    return Inquiry(
+        rail_key=question.rail_key,
+        rail=question.rail,
+        asked_at=_now(),
+        witness=Witness.RAIL,
+        by=question.rail,
+        answered=answer.outcome.value,
+        detail=answer.detail or answer.decline_code or "",
+    )
+
+
+def _found(question: RailInquiry, finding: Finding) -> Inquiry:
+    return Inquiry(
+        rail_key=question.rail_key,
+        rail=question.rail,
+        asked_at=_now(),
+        witness=Witness.PERSON,
+        by=finding.by,
+        answered=finding.answer.outcome.value,
+        evidence=finding.evidence,
+    )
+
+
+def _now() -> str:
+    written = rfc3339(workflow.now())
+    assert written is not None
+    return written

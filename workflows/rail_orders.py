@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.identifiers import Mode, rail_key
     from domain.rail import Attempt, Outcome, RailAnswer, RailRequest
     from workflows import effects, failover
-    from workflows.inquiry import InquiryProgress, resolve_by_inquiry
+    from workflows.inquiry import Finding, InquiryProgress, resolve_by_inquiry
     from workflows.ports import INQUIRY_SECONDS, RailInquiry
     from workflows.rail_notices import RailMailbox
 
@@ -27,6 +27,7 @@ def renumbered(attempt: Attempt, rail: str | None = None) -> Attempt:
         decline_code=None,
         decline_class=None,
         rail_reference=None,
+        inquiries=(),
         reason=f"{attempt.rail} said {attempt.decline_code or attempt.outcome}",
         requested_at=workflow.now(),
     )
@@ -38,18 +39,19 @@ async def give_order(
     *,
     report: Callable[[InquiryProgress, Attempt], Awaitable[None]],
     mailbox: RailMailbox,
-    decided_by_person: Callable[[], RailAnswer | None] = lambda: None,
+    decided_by_person: Callable[[], Finding | None] = lambda: None,
 ) -> tuple[Attempt, RailAnswer]:
     """Return the attempt with its definite answer, however long the rail takes to tell.
 
-    `mailbox` is where the workflow hears of the rail's own notices.
+    What was asked and answered on the way is on the attempt, here and at each `report`. `mailbox` is where the
+    workflow hears of the rail's own notices.
     """
     answer = await effects.attempt(request)
     if answer.outcome in (Outcome.UNKNOWN, Outcome.PENDING):
         waiting = failover.with_answer(attempt, answer)
 
         async def report_waiting(progress: InquiryProgress) -> None:
-            await report(progress, waiting)
+            await report(progress, replace(waiting, inquiries=progress.asked))
 
         question = RailInquiry(
             rail=attempt.rail,
@@ -59,7 +61,7 @@ async def give_order(
             mode=request.mode,
             deadline_seconds=INQUIRY_SECONDS if answer.pace is None else answer.pace.deadline_seconds,
         )
-        answer = await resolve_by_inquiry(
+        resolution = await resolve_by_inquiry(
             question,
             Mode(request.mode),
             report=report_waiting,
@@ -67,4 +69,5 @@ async def give_order(
             mailbox=mailbox,
             pace=answer.pace,
         )
+        answer, attempt = resolution.answer, replace(attempt, inquiries=resolution.asked)
     return failover.with_answer(attempt, answer), answer
