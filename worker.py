@@ -30,6 +30,7 @@ from activities.codec import EncryptionCodec, data_converter, open_codec
 from activities.rail_notices import NoticeActivities
 from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
+from activities.records import RecordActivities
 from activities.routes import Router
 from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
@@ -76,6 +77,7 @@ class Parts:
     assessment: AssessmentActivities
     rail_activities: RailActivities
     inbox: RailInbox
+    records: RecordActivities
 
 
 @contextlib.asynccontextmanager
@@ -134,6 +136,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
             inbox=inbox,
+            records=RecordActivities(pool),
         )
 
 
@@ -154,6 +157,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.assessment.plan_payout,
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
+            parts.records.read_object,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from domain.book import BookWriter
 from domain.fx import RateSource
 from domain.identifiers import Mode
-from domain.notices import NoticeReceipt
+from domain.inbound import InboundReceipt
 from domain.outcomes import OutcomeBoard
 from domain.rail import RouteOption
 from domain.risk import RiskAssessment
@@ -56,7 +56,7 @@ class RailCatalogue(Protocol):
 class RailInbox(Protocol):
     """Takes what rails tell by themselves."""
 
-    async def receive(self, rail: str, headers: Mapping[str, str], body: bytes) -> Sequence[NoticeReceipt]:
+    async def receive(self, rail: str, headers: Mapping[str, str], body: bytes) -> Sequence[InboundReceipt]:
         """Take a rail's callback: what it tells is durable on return. Idempotent on the rail's event ids.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg_pool import AsyncConnectionPool
 from pydantic import TypeAdapter
 
-from domain.notices import NoticeReceipt, NoticeStatus, RailNotice
+from domain.inbound import InboundNotice, InboundReceipt, InboundStatus
 
 # Seconds until a notice that is not through is looked at again; the last one repeats.
 RETRY_SECONDS = (5, 15, 60, 300, 1800, 7200, 21_600)
@@ -27,7 +27,7 @@ UPDATE rail_notices SET
     handled_at = CASE WHEN %(seconds)s::float8 IS NULL THEN clock_timestamp() END
 WHERE id = %(id)s AND due_at IS NOT NULL
 """
-_NOTICE: TypeAdapter[RailNotice] = TypeAdapter(RailNotice)
+_NOTICE: TypeAdapter[InboundNotice] = TypeAdapter(InboundNotice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class StoredNotice:
     """A notice that is safe. `tries`: how often it was brought to its order before."""
 
     id: int
-    notice: RailNotice
+    notice: InboundNotice
     tries: int
 
 
@@ -43,7 +43,7 @@ class StoredNotice:
 class Progress:
     """How far a notice has come; HANDLED and KEPT end it, the others are looked at again."""
 
-    status: NoticeStatus
+    status: InboundStatus
     object_id: str | None = None
     detail: str | None = None
 
@@ -54,7 +54,7 @@ class NoticeStore:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
 
-    async def add(self, notices: Sequence[RailNotice]) -> list[tuple[StoredNotice, NoticeReceipt]]:
+    async def add(self, notices: Sequence[InboundNotice]) -> list[tuple[StoredNotice, InboundReceipt]]:
         """Store notices together, durable on return. Idempotent on (rail, event id): the first one stands.
 
         Raises:
@@ -65,9 +65,9 @@ class NoticeStore:
             for notice in notices:
                 row = await (await connection.execute(_STORE, _parameters(notice))).fetchone()
                 assert row is not None
-                receipt = NoticeReceipt(
+                receipt = InboundReceipt(
                     event_id=notice.event_id,
-                    status=NoticeStatus(row[3]),
+                    status=InboundStatus(row[3]),
                     new=row[6],
                     object_id=row[4],
                     detail=row[5],
@@ -83,7 +83,7 @@ class NoticeStore:
 
     async def note(self, stored: StoredNotice, progress: Progress) -> None:
         """Write down how far a notice has come, and when it is looked at again."""
-        ended = progress.status in (NoticeStatus.HANDLED, NoticeStatus.KEPT)
+        ended = progress.status in (InboundStatus.HANDLED, InboundStatus.KEPT)
         pause = None if ended else RETRY_SECONDS[min(stored.tries, len(RETRY_SECONDS) - 1)]
         terms = {
             "id": stored.id,
@@ -96,7 +96,7 @@ class NoticeStore:
             await connection.execute(_NOTE, terms)
 
 
-def _parameters(notice: RailNotice) -> dict[str, Any]:
+def _parameters(notice: InboundNotice) -> dict[str, Any]:
     return {
         "rail": notice.rail,
         "event_id": notice.event_id,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from domain.notices import Callback, NoticeReceipt, NoticeStatus, RailNotice
+from domain.inbound import Callback, InboundNotice, InboundReceipt, InboundStatus
 from operations.notice_delivery import NoticeDelivery
 from operations.notice_store import NoticeStore, Progress, StoredNotice
 from rails.registry import Rails
@@ -29,7 +29,7 @@ class RailInbox:
         self._store = store
         self._delivery = delivery
 
-    async def receive(self, rail: str, headers: Mapping[str, str], body: bytes) -> Sequence[NoticeReceipt]:
+    async def receive(self, rail: str, headers: Mapping[str, str], body: bytes) -> Sequence[InboundReceipt]:
         """Take a callback: what it tells is stored when this returns. Idempotent on the rail's event ids.
 
         Raises:
@@ -42,7 +42,7 @@ class RailInbox:
         notices = reader.read_callback(Callback(headers=headers, body=body, received_at=time.time()))
         return await self.take(notices)
 
-    async def take(self, notices: Sequence[RailNotice]) -> Sequence[NoticeReceipt]:
+    async def take(self, notices: Sequence[InboundNotice]) -> Sequence[InboundReceipt]:
         """Store notices and try once to bring the new ones to their orders. Idempotent on their event ids."""
         if not notices:
             return ()
@@ -73,7 +73,7 @@ class RailInbox:
             return 0
         return sum(receipt.new for receipt in receipts)
 
-    async def _receipt(self, stored: StoredNotice, receipt: NoticeReceipt) -> NoticeReceipt:
+    async def _receipt(self, stored: StoredNotice, receipt: InboundReceipt) -> InboundReceipt:
         progress = await self._deliver(stored)
         if progress is None:
             return receipt
@@ -90,6 +90,6 @@ class RailInbox:
             # Stored and due: the next round delivers it. An error here must not become the rail's problem.
             _log.warning("notice %s of %s waits: %s", notice.event_id, notice.rail, type(error).__name__)
             return None
-        if progress.status in (NoticeStatus.UNMATCHED, NoticeStatus.KEPT):
+        if progress.status in (InboundStatus.UNMATCHED, InboundStatus.KEPT):
             _log.warning("notice %s of %s is %s: %s", notice.event_id, notice.rail, progress.status, progress.detail)
         return progress

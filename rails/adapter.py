@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from domain.notices import Callback, RailNotice
+from domain.inbound import Callback, InboundNotice
 from domain.rail import Flow, RailAnswer, RailPace, RailRequest
 from rails.banking_days import CutOff, seconds_until_taken
 from rails.records import RailRecords
@@ -156,7 +156,7 @@ class Tended(Protocol):
 class CallbackReader(Protocol):
     """An adapter whose rail calls back: it alone knows how the rail signs and what it means."""
 
-    def read_callback(self, callback: Callback) -> Sequence[RailNotice]:
+    def read_callback(self, callback: Callback) -> Sequence[InboundNotice]:
         """Return the notices of a callback; none where it is about nothing of ours. No I/O.
 
         Raises:
@@ -170,7 +170,7 @@ class CallbackReader(Protocol):
 class NoticeCollector(Protocol):
     """An adapter that has to fetch what its rail tells: files of a bank, blocks of a chain."""
 
-    async def collect_notices(self) -> Sequence[RailNotice]:
+    async def collect_notices(self) -> Sequence[InboundNotice]:
         """Return what is new at the rail. At least once: what is returned again is the same notice by its id.
 
         Called every half minute or so, by one process at a time; may take minutes.

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from domain.notices import CallbackRefusedError
+from domain.inbound import CallbackRefusedError
 
 TOLERANCE_SECONDS = 300
 """How far the sender's clock may be from ours, either way."""

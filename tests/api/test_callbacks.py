@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.notices import NoticeKind, NoticeReceipt, RailNotice
+from domain.inbound import InboundKind, InboundNotice, InboundReceipt
 from domain.rail import DeclineClass, Outcome, RailAnswer
 from operations.notice_delivery import NoticeDelivery
 from operations.rail_inbox import RailInbox
@@ -45,11 +45,11 @@ def chargeback(charge: dict[str, Any], **changes: Any) -> bytes:
     return json.dumps({**notice, **changes}).encode()
 
 
-def outcome(rail: str, rail_key: str, answer: RailAnswer | None, event: str | None = None) -> RailNotice:
-    return RailNotice(
+def outcome(rail: str, rail_key: str, answer: RailAnswer | None, event: str | None = None) -> InboundNotice:
+    return InboundNotice(
         rail=rail,
         event_id=event or secrets.token_hex(8),
-        kind=NoticeKind.OUTCOME,
+        kind=InboundKind.OUTCOME,
         rail_key=rail_key,
         answer=answer,
     )
@@ -61,8 +61,8 @@ def inbox_of(world: World) -> RailInbox:
     return inbox
 
 
-async def told(world: World, *notices: RailNotice) -> list[tuple[str, bool]]:
-    receipts: Sequence[NoticeReceipt] = await inbox_of(world).take(notices)
+async def told(world: World, *notices: InboundNotice) -> list[tuple[str, bool]]:
+    receipts: Sequence[InboundReceipt] = await inbox_of(world).take(notices)
     return [(receipt.status.value, receipt.new) for receipt in receipts]
 
 
@@ -116,7 +116,7 @@ async def test_a_chargeback_is_stored_before_the_answer_and_posts_once(real_shop
         ("handled", True),
         ("handled", True),
     ]
-    row = await shown(real_world, charge["rail"], f"n_{charge['id']}")
+    row = await shown(real_world, charge["rail"], f"dispute.created:cb_{charge['id']}")
     assert (row["times_received"], row["status"], row["subject"]) == (3, "handled", notices[0]["object"])
     async with asyncio.timeout(15):
         while not (disputes := (await real_shop.get("/disputes", charge=charge["id"]))["data"]):
@@ -129,15 +129,15 @@ async def test_a_notice_of_an_unknown_order_is_kept_until_the_order_is_known(
     real_shop: Shop, real_world: World, database: Any
 ) -> None:
     charge = (await real_shop.post("/charges", CARD)).json()
-    stray = chargeback(charge, id="n_stray", rail_key="ch_nobody:1")
+    stray = chargeback(charge, reference="stray", rail_key="ch_nobody:1")
     answer = await real_world.http.post("/v1/rails/sandbox/callbacks", content=stray, headers=signed(stray))
     assert answer.status_code == 200 and answer.json()["notices"][0]["status"] == "unmatched"
-    row = await shown(real_world, charge["rail"], "n_stray")
+    row = await shown(real_world, charge["rail"], "dispute.created:stray")
     assert row["status"] == "unmatched" and row["next_try_at"] is not None and row["tries"] == 1
     # It names the rail's own reference of a charge that the books learn only later.
     event = secrets.token_hex(8)
-    by_reference = RailNotice(
-        rail=charge["rail"], event_id=event, kind=NoticeKind.OUTCOME, rail_reference=f"late_{event}", answer=YES
+    by_reference = InboundNotice(
+        rail=charge["rail"], event_id=event, kind=InboundKind.OUTCOME, rail_reference=f"late_{event}", answer=YES
     )
     assert await told(real_world, by_reference) == [("unmatched", True)]
     with psycopg.connect(database.app_url, autocommit=True) as connection:
@@ -188,7 +188,7 @@ async def test_a_crash_after_storing_loses_nothing(
     charge = (await real_shop.post("/charges", CARD)).json()
     body = chargeback(charge)
 
-    async def away(self: NoticeDelivery, notice: RailNotice) -> None:
+    async def away(self: NoticeDelivery, notice: InboundNotice) -> None:
         raise RPCError("connection refused", RPCStatusCode.UNAVAILABLE, b"")
 
     with monkeypatch.context() as broken:
@@ -201,4 +201,4 @@ async def test_a_crash_after_storing_loses_nothing(
     async with asyncio.timeout(15):
         while not (await real_shop.get("/disputes", charge=charge["id"]))["data"]:
             await asyncio.sleep(0.05)
-    assert (await shown(real_world, charge["rail"], f"n_{charge['id']}"))["status"] == "handled"
+    assert (await shown(real_world, charge["rail"], f"dispute.created:cb_{charge['id']}"))["status"] == "handled"

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from domain.notices import Callback, RailNotice
+from domain.inbound import Callback, InboundNotice
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailProfile
 from rails.adapters.sandbox.callbacks import read_notices
@@ -56,7 +56,7 @@ class SandboxRailAdapter:
         """Return what is known of the rail."""
         return self._profile
 
-    def read_callback(self, callback: Callback) -> Sequence[RailNotice]:
+    def read_callback(self, callback: Callback) -> Sequence[InboundNotice]:
         """Return the notices of a callback of any sandbox rail; see `rails.adapter.CallbackReader.read_callback`."""
         header = callback.headers.get("rail-signature", "")
         check_timed_signature(header, callback.body, secrets=(self._callback_secret,), now=callback.received_at)

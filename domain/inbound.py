@@ -11,33 +11,36 @@ from typing import Any
 from domain.rail import RailAnswer
 
 
-class NoticeKind(StrEnum):
+class InboundKind(StrEnum):
     """What a notice is about.
 
     OUTCOME: how an order went, or only that there is news of it. CHARGEBACK: a cardholder's bank took money
-    back; CHARGEBACK_WON and CHARGEBACK_LOST end it. RETURNED: money of an approved refund or payout came back.
+    back. REFUND_FAILED, PAYOUT_FAILED, PAYOUT_RETURNED: money the rail had answered for came back;
+    PAYOUT_PAID: it says yes once more.
     """
 
     OUTCOME = "outcome"
     CHARGEBACK = "chargeback"
-    CHARGEBACK_WON = "chargeback_won"
-    CHARGEBACK_LOST = "chargeback_lost"
-    RETURNED = "returned"
+    REFUND_FAILED = "refund.failed"
+    PAYOUT_PAID = "payout.paid"
+    PAYOUT_FAILED = "payout.failed"
+    PAYOUT_RETURNED = "payout.returned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RailNotice:
+class InboundNotice:
     """One thing a rail told. `event_id` is the rail's own and makes a repeated notice the same one.
 
     The order is named by `rail_key`, or by `rail_reference` (the rail's own name of it) where the rail doesn't
     repeat the key. `answer` is what the notice itself proves of an OUTCOME; None or a PENDING one only means
     that the rail is worth asking now. `reference` names the chargeback or return at the rail. `amount_minor`
-    and `currency` are the notice's own (a chargeback may differ from its charge). Never holds card data.
+    and `currency` are the notice's own (a chargeback may differ from its charge); None: all of the order. Never
+    holds card data.
     """
 
     rail: str
     event_id: str
-    kind: NoticeKind
+    kind: InboundKind
     rail_key: str | None = None
     rail_reference: str | None = None
     answer: RailAnswer | None = None
@@ -49,10 +52,10 @@ class RailNotice:
     def __post_init__(self) -> None:
         assert self.event_id and self.rail
         assert self.rail_key or self.rail_reference, "a notice is about an order"
-        assert self.kind is not NoticeKind.CHARGEBACK or (self.reference and self.amount_minor and self.currency)
+        assert self.kind is not InboundKind.CHARGEBACK or (self.reference and self.amount_minor and self.currency)
 
 
-class NoticeStatus(StrEnum):
+class InboundStatus(StrEnum):
     """How far a notice has come.
 
     RECEIVED: safe, and brought to its order until the books agree with it. UNMATCHED: no order of ours is known
@@ -84,17 +87,17 @@ class CallbackUnreadableError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoticeReceipt:
+class InboundReceipt:
     """What became of one notice: `new` is False when it had come before."""
 
     event_id: str
-    status: NoticeStatus
+    status: InboundStatus
     new: bool
     object_id: str | None = None
     detail: str | None = None
 
 
-def receipt_document(receipt: NoticeReceipt) -> dict[str, Any]:
+def receipt_document(receipt: InboundReceipt) -> dict[str, Any]:
     """Return the receipt as the rail is answered with it."""
     return {
         "event": receipt.event_id,
