@@ -27,6 +27,9 @@ PATROL_MOVEMENTS = 2_000
 PATROL_ACCOUNTS = 5_000
 """Accounts compared with what was verified in each run; about 40 ms."""
 
+SORT_MEMORY = "64MB"
+"""For sorting 200,000 entries by account in memory; the server's own 4 MB would go to disk."""
+
 _LAST_ID = 2**63 - 1
 
 
@@ -213,6 +216,7 @@ async def _one(cursor: psycopg.AsyncCursor[dict[str, Any]], statement: str, **pa
 async def _turn(connection: AsyncConnection) -> AsyncIterator[None]:
     async with connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await connection.execute(f"SET LOCAL work_mem = '{SORT_MEMORY}'".encode())
         try:
             await connection.execute(statements.TURN)
         except psycopg.errors.LockNotAvailable as error:

@@ -25,69 +25,77 @@ _BEFORE_STORED = """
     CROSS JOIN LATERAL (SELECT e.balance_minor, e.sequence, e.recorded_at FROM entries e
         WHERE e.account_id = f.account_id AND e.recorded_at < f.recorded_at ORDER BY e.recorded_at DESC LIMIT 1) b"""
 
-_RUN = """
-    run AS MATERIALIZED (
-        SELECT d.*,
-            coalesce(lag(d.balance_minor) OVER w, b.balance_minor, 0) AS balance_before,
-            coalesce(lag(d.sequence) OVER w, b.sequence, 0) AS sequence_before,
-            coalesce(lag(d.recorded_at) OVER w, b.recorded_at) AS recorded_before
-        FROM added d LEFT JOIN before b ON b.account_id = d.account_id
-        WINDOW w AS (PARTITION BY d.account_id ORDER BY d.sequence, d.id)
+# One pass: each entry with what came before it, its movement and its account; `unfit` if they don't fit together.
+_JUDGED = """
+    judged AS MATERIALIZED (
+        SELECT r.*, m.currency AS moved_currency, a.code, a.currency,
+            m.id IS NULL OR m.amount_minor <> r.amount_minor OR m.recorded_at <> r.recorded_at
+                OR m.effective_at <> r.effective_at OR m.phase IN ('hold', 'void_hold')
+                OR CASE r.direction WHEN 'debit' THEN r.id <> 2 * m.id - 1 OR r.account_id <> m.debit_account_id
+                    ELSE r.id <> 2 * m.id OR r.account_id <> m.credit_account_id END AS unfit
+        FROM (
+            SELECT d.*, coalesce(lag(d.balance_minor) OVER w, b.balance_minor, 0) AS balance_before,
+                coalesce(lag(d.sequence) OVER w, b.sequence, 0) AS sequence_before,
+                coalesce(lag(d.recorded_at) OVER w, b.recorded_at) AS recorded_before,
+                lead(d.id) OVER w IS NULL AS last
+            FROM added d LEFT JOIN before b ON b.account_id = d.account_id
+            WINDOW w AS (PARTITION BY d.account_id ORDER BY d.sequence, d.id)
+        ) r LEFT JOIN moved m ON m.id = r.movement_id LEFT JOIN accounts a ON a.id = r.account_id
+    ), sums AS MATERIALIZED (
+        SELECT coalesce(currency, '?') AS currency, count(*) AS entries, count(*) FILTER (WHERE NOT unfit) AS fit,
+            coalesce(sum(amount_minor) FILTER (WHERE direction = 'debit'), 0) AS debits,
+            coalesce(sum(amount_minor) FILTER (WHERE direction = 'credit'), 0) AS credits
+        FROM judged GROUP BY 1
+    ), wrong AS MATERIALIZED (
+        SELECT * FROM judged WHERE unfit OR code IS NULL OR currency <> moved_currency
+            OR balance_minor <> balance_before + signed OR sequence <> sequence_before + 1
+            OR recorded_at <= recorded_before
     )"""
 
-_ENTRY_RULES = """
-    SELECT 'running_balance_mismatch' AS kind, a.code AS account, r.id AS entry, a.currency,
-        'balance ' || r.balance_minor || ' after ' || r.balance_before || ' and ' || r.signed AS detail
-    FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.balance_minor <> r.balance_before + r.signed
+_RULES = """
+    SELECT 'running_balance_mismatch' AS kind, code AS account, id AS entry, currency,
+        'balance ' || balance_minor || ' after ' || balance_before || ' and ' || signed AS detail
+    FROM wrong WHERE balance_minor <> balance_before + signed
     UNION ALL
-    SELECT 'sequence_gap', a.code, r.id, a.currency, 'sequence ' || r.sequence || ' after ' || r.sequence_before
-    FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.sequence <> r.sequence_before + 1
+    SELECT 'sequence_gap', code, id, currency, 'sequence ' || sequence || ' after ' || sequence_before
+    FROM wrong WHERE sequence <> sequence_before + 1
     UNION ALL
-    SELECT 'time_order_broken', a.code, r.id, a.currency, r.recorded_at || ' after ' || r.recorded_before
-    FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.recorded_at <= r.recorded_before
+    SELECT 'time_order_broken', code, id, currency, recorded_at || ' after ' || recorded_before
+    FROM wrong WHERE recorded_at <= recorded_before
     UNION ALL
-    SELECT 'entry_without_account', NULL, r.id, m.currency, 'account ' || r.account_id
-    FROM run r LEFT JOIN moved m ON m.id = r.movement_id
-    WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.id = r.account_id)
+    SELECT 'entry_without_account', NULL, id, moved_currency, 'account ' || account_id FROM wrong WHERE code IS NULL
     UNION ALL
-    SELECT 'entry_without_movement', a.code, r.id, coalesce(m.currency, a.currency), 'movement ' || r.movement_id
-    FROM run r LEFT JOIN accounts a ON a.id = r.account_id LEFT JOIN moved m ON m.id = r.movement_id
-    WHERE m.id IS NULL OR m.amount_minor <> r.amount_minor OR m.recorded_at <> r.recorded_at
-        OR m.effective_at <> r.effective_at OR m.phase IN ('hold', 'void_hold')
-        OR (r.id, r.account_id) <> CASE r.direction WHEN 'debit' THEN (2 * m.id - 1, m.debit_account_id)
-            ELSE (2 * m.id, m.credit_account_id) END"""
-
-_MOVEMENT_RULES = """
+    SELECT 'entry_without_movement', code, id, coalesce(moved_currency, currency), 'movement ' || movement_id
+    FROM wrong WHERE unfit
+    UNION ALL
+    SELECT 'movement_currency_wrong', code, id, currency, 'movement ' || movement_id || ' in ' || moved_currency
+    FROM wrong WHERE currency <> moved_currency
+    UNION ALL
+    SELECT 'currency_unbalanced', NULL, NULL, currency, currency || ' entries up to movement ' || %(upto)s
+        || ' have debits ' || debits || ' and credits ' || credits
+    FROM sums WHERE debits <> credits
+    UNION ALL
     SELECT 'movement_entries_wrong', a.code, leg.entry, m.currency,
         'movement ' || m.key || ' (' || m.phase || ') has no such ' || leg.direction || ' entry'
     FROM moved m CROSS JOIN LATERAL (VALUES (2 * m.id - 1, m.debit_account_id, 'debit'),
         (2 * m.id, m.credit_account_id, 'credit')) leg (entry, account_id, direction)
     LEFT JOIN added e ON e.id = leg.entry LEFT JOIN accounts a ON a.id = leg.account_id
     WHERE m.phase NOT IN ('hold', 'void_hold') AND e.id IS NULL
-    UNION ALL
-    SELECT 'movement_currency_wrong', a.code, CASE a.id WHEN m.debit_account_id THEN 2 * m.id - 1 ELSE 2 * m.id END,
-        a.currency, 'movement ' || m.key || ' in ' || m.currency
-    FROM moved m JOIN accounts a ON a.id IN (m.debit_account_id, m.credit_account_id)
-    WHERE a.currency <> m.currency
-    UNION ALL
-    SELECT 'currency_unbalanced', NULL, NULL, m.currency,
-        m.currency || ' entries of movements ' || min(m.id) || ' to ' || max(m.id) || ' sum to ' || sum(r.signed)
-    FROM run r JOIN moved m ON m.id = r.movement_id GROUP BY m.currency HAVING sum(r.signed) <> 0"""
+        -- Entries that fit are two for each movement, unless one is missing: then look which.
+        AND (SELECT coalesce(sum(fit), 0) FROM sums)
+            < 2 * (SELECT count(*) FROM moved WHERE phase NOT IN ('hold', 'void_hold'))"""
 
 SLICE_OF_OLD = f"""
-    WITH {_SLICE}, before AS ({_BEFORE_STORED}), {_RUN}
-    {_ENTRY_RULES}
-    UNION ALL {_MOVEMENT_RULES}
+    WITH {_SLICE}, before AS ({_BEFORE_STORED}), {_JUDGED}
+    {_RULES}
     LIMIT %(most)s
 """
 """Violations among entries verified before. One index look-up for each account in the slice."""
 
 SLICE_OF_NEW = f"""
-    WITH {_SLICE}, before AS ({_BEFORE_VERIFIED}), {_RUN}, summed AS (
+    WITH {_SLICE}, before AS ({_BEFORE_VERIFIED}), {_JUDGED}, summed AS (
         INSERT INTO ledger_watch_totals AS t (currency, debits_minor, credits_minor, entries)
-        SELECT coalesce(a.currency, '?'), coalesce(sum(r.amount_minor) FILTER (WHERE r.direction = 'debit'), 0),
-            coalesce(sum(r.amount_minor) FILTER (WHERE r.direction = 'credit'), 0), count(*)
-        FROM run r LEFT JOIN accounts a ON a.id = r.account_id GROUP BY 1
+        SELECT currency, debits, credits, entries FROM sums
         ON CONFLICT (currency) DO UPDATE SET debits_minor = t.debits_minor + excluded.debits_minor,
             credits_minor = t.credits_minor + excluded.credits_minor, entries = t.entries + excluded.entries
     ), legs AS (
@@ -103,8 +111,7 @@ SLICE_OF_NEW = f"""
         FROM legs l LEFT JOIN ledger_watch_accounts v ON v.account_id = l.account_id
         WINDOW w AS (PARTITION BY l.account_id ORDER BY l.recorded_at)
     ), last_entries AS (
-        SELECT DISTINCT ON (account_id) account_id, balance_minor, sequence, id, recorded_at
-        FROM run ORDER BY account_id, sequence DESC, id DESC
+        SELECT account_id, balance_minor, sequence, id, recorded_at FROM judged WHERE last
     ), last_holds AS (
         SELECT DISTINCT ON (account_id) account_id, debits, credits
         FROM held WHERE NOT missing ORDER BY account_id, recorded_at DESC
@@ -121,8 +128,7 @@ SLICE_OF_NEW = f"""
             pending_debits_minor = excluded.pending_debits_minor,
             pending_credits_minor = excluded.pending_credits_minor
     )
-    {_ENTRY_RULES}
-    UNION ALL {_MOVEMENT_RULES}
+    {_RULES}
     UNION ALL
     SELECT 'pending_mismatch', a.code, NULL, h.currency, 'movement ' || h.key || ' (' || h.phase || ' '
         || h.amount_minor || ') left ' || coalesce(h.debits::text, 'no record') || ' / '
