@@ -27,6 +27,7 @@ from activities.assessment import AssessmentActivities
 from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
 from activities.rails import RailActivities
+from activities.records import RecordActivities
 from activities.routes import Router
 from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
@@ -69,6 +70,7 @@ class Parts:
     book: BookActivities
     assessment: AssessmentActivities
     rail_activities: RailActivities
+    records: RecordActivities
 
 
 @contextlib.asynccontextmanager
@@ -122,6 +124,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             book=BookActivities(poster, board),
             assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
+            records=RecordActivities(pool),
         )
 
 
@@ -142,6 +145,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.assessment.plan_payout,
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
+            parts.records.read_object,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,
