@@ -3,7 +3,7 @@
 from ledger.migrations.rewriting import run
 
 revision = "0060"
-down_revision = "0090"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
