@@ -55,7 +55,16 @@ class DisputeCallback(BaseModel):
     reason: Annotated[str, Field(max_length=500)] | None = None
 
 
-@router.get("/rails", responses=schemas.reading())
+class RailShown(schemas.Shown):
+    """A rail: what it can do and what is known of its price and speed."""
+
+    object: Literal["rail"]
+    rail: str
+    flows: list[str]
+    settlement_seconds: float
+
+
+@router.get("/rails", responses=schemas.listing(RailShown))
 async def list_rails(principal: Caller, core: CoreOf) -> Response:
     """Return the rails, what each can do and what is known of its price and speed."""
     return list_answer([{"object": "rail", **profile} for profile in core.services.rails.profiles()], False)
