@@ -1,5 +1,7 @@
 """The rails one can be routed to."""
 
+from typing import Literal
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
