@@ -26,6 +26,26 @@ _FILTER = " AND status = %(status)s"
 ID_MAX = 2**63 - 1
 
 
+class RailNoticeShown(schemas.Shown):
+    """What a rail told, and how far it has come; `event` is the rail's own id of it."""
+
+    object: Literal["rail_notice"]
+    sequence: int
+    event: str
+    rail: str
+    kind: str
+    status: Literal["received", "unmatched", "handled", "kept"]
+    subject: str | None
+    rail_key: str | None
+    rail_reference: str | None
+    detail: str | None
+    times_received: int
+    tries: int
+    received_at: str
+    next_try_at: str | None
+    handled_at: str | None
+
+
 @router.post("/rails/{rail}/callbacks", include_in_schema=False)
 async def receive_callback(rail: str, request: Request, core: CoreOf) -> Response:
     """Take what a rail, or the provider of several, tells of its own accord, signed in the rail's own way.
@@ -52,7 +72,7 @@ async def receive_callback(rail: str, request: Request, core: CoreOf) -> Respons
     )
 
 
-@router.get("/rails/{rail}/callbacks", responses=schemas.reading())
+@router.get("/rails/{rail}/callbacks", responses=schemas.listing(RailNoticeShown))
 async def list_callbacks(
     rail: str,
     principal: AdminCaller,
