@@ -28,11 +28,18 @@ from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
 from activities.rails import RailActivities
 from activities.routes import Router
+from activities.webhook_secrets import CustodianWrapper, WebhookSecrets
+from activities.webhooks import WebhookActivities
 from audit.signing import AuditSigner
+from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
+from events.deliveries import DeliveryBook
+from events.sealing import SecretSealer
+from events.sending import Sender
 from ledger.posting import Poster
 from logs import configure_logging
 from operations.schedules import ensure_schedules
+from operations.waking import waking
 from rails.configuration import read_configurations
 from rails.health import RailHealth
 from rails.registry import Rails, build_rails
@@ -69,6 +76,8 @@ class Parts:
     book: BookActivities
     assessment: AssessmentActivities
     rail_activities: RailActivities
+    webhook_activities: WebhookActivities
+    webhook_secrets: WebhookSecrets
 
 
 @contextlib.asynccontextmanager
@@ -103,6 +112,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(router.stop)
         vault = Vault(poster, pool, FileCustodian(settings.vault_keys_path))
         model = _load_model(settings)
+        sealer = SecretSealer(CustodianWrapper(FileCustodian(settings.webhook_keys_path)))
+        senders = await _open_senders(stack, settings)
         yield Parts(
             settings=settings,
             client=client,
@@ -117,7 +128,17 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             book=BookActivities(poster, board),
             assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
+            webhook_activities=WebhookActivities(
+                pool=pool, book=poster, deliveries=DeliveryBook(pool, sealer), senders=senders
+            ),
+            webhook_secrets=WebhookSecrets(pool, sealer),
         )
+
+
+async def _open_senders(stack: contextlib.AsyncExitStack, settings: Settings) -> dict[Mode, Sender]:
+    """Return the connections to webhook endpoints by mode: live ones reach public addresses only."""
+    limit = settings.webhook_response_seconds
+    return {mode: await stack.enter_async_context(Sender(mode, response_seconds_max=limit)) for mode in Mode}
 
 
 def build_worker(parts: Parts) -> Worker:
@@ -152,7 +173,7 @@ def build_background_worker(parts: Parts) -> Worker | None:
 
     None while nothing runs there.
     """
-    activities: list[Callable[..., Any]] = []
+    activities: list[Callable[..., Any]] = [parts.webhook_activities.deliver_webhooks]
     if not BACKGROUND_WORKFLOWS and not activities:
         return None
     return Worker(
@@ -175,6 +196,7 @@ async def running_workers(
         if BACKGROUND_QUEUE in queues and (background := build_background_worker(parts)) is not None:
             await ensure_schedules(parts.client, SCHEDULES)
             await stack.enter_async_context(background)
+            await stack.enter_async_context(waking(parts.client, parts.pool))
         if PAYMENTS_QUEUE in queues:
             await stack.enter_async_context(build_worker(parts))
         yield

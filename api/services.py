@@ -17,6 +17,7 @@ from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
 from domain.rail import RouteOption
 from domain.risk import RiskAssessment
+from events.recovery import Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +69,28 @@ class ScoreRisk(Protocol):
         ...
 
 
+class EndpointSecrets(Protocol):
+    """Makes signing secrets of webhook endpoints; what is stored of them is sealed."""
+
+    def issue(self, endpoint_id: str, kinds: Sequence[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        """Return what is shown of new secrets, this once, and how they are stored."""
+        ...
+
+    def rotate(
+        self, endpoint_id: str, version: int, kinds: Sequence[str], overlap_seconds: int
+    ) -> Awaitable[tuple[dict[str, str], list[dict[str, Any]]] | None]:
+        """Return new secrets, stored before the old ones, which end after the overlap; None at another version."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything the API is composed of.
 
     `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
     merchants and API keys; both through psycopg. `callback_secret` signs what rails tell us,
-    `challenge_secret` the sandbox's challenge pages. `vault` is what `vault/route.py` serves.
+    `challenge_secret` the sandbox's challenge pages.
+    `secrets` seals what signs webhooks, `recovery` has them sent again. `vault` is what `vault/route.py` serves.
     Without `fx_rates` no exchange is quoted.
     """
 
@@ -89,6 +105,8 @@ class Services:
     callback_secret: bytes
     challenge_secret: bytes
     public_url: str
+    secrets: EndpointSecrets
+    recovery: Recovery
     vault: Any = None
     codec_routes: APIRouter | None = None
     sync_budget_seconds: float = 10.0

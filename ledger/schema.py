@@ -195,6 +195,55 @@ attempts = _records(
 )
 exceptions = _records("exceptions")
 fx_quotes = _records("fx_quotes")
+webhook_endpoints = _records("webhook_endpoints")
+webhook_cursors = Table(
+    "webhook_cursors",
+    metadata,
+    _text("id", key=True),
+    _text("endpoint_id"),
+    _text("merchant_id"),
+    _text("mode"),
+    _text("kind"),
+    _big("sequence"),
+    _big("until_sequence", null=True),
+    Column("failures", Integer, nullable=False),
+    _instant("next_attempt_at", null=True),
+    _instant("last_success_at", null=True),
+    _text("lease", null=True),
+    _instant("busy_until"),
+    _instant("created_at"),
+)
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    _text("endpoint_id", key=True),
+    _big("sequence", key=True),
+    _text("merchant_id"),
+    _text("mode"),
+    _text("event_id"),
+    _text("event_type"),
+    _text("status"),
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("queued", Boolean, nullable=False),
+    _instant("next_attempt_at", null=True),
+    _instant("first_attempt_at"),
+    _instant("last_attempt_at"),
+)
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    _text("endpoint_id", key=True),
+    _big("sequence", key=True),
+    Column("number", Integer, primary_key=True),
+    _text("merchant_id"),
+    _text("mode"),
+    _instant("attempted_at"),
+    Column("duration_ms", Integer, nullable=False),
+    Column("response_status", Integer, nullable=True),
+    _text("error", null=True),
+    _text("response", null=True),
+)
 vault_tokens = _records("vault_tokens")
 idempotency_keys = Table(
     "idempotency_keys",
@@ -216,6 +265,7 @@ event_sequences = Table(
     _text("merchant_id", key=True),
     _text("mode", key=True),
     _big("last_sequence"),
+    _bytes("last_hash", null=True),
 )
 events = Table(
     "events",
@@ -229,6 +279,7 @@ events = Table(
     Column("object_version", Integer, nullable=False),
     _instant("created_at"),
     _json("document"),
+    _bytes("hash", null=True),
 )
 audit_records = Table(
     "audit_records",

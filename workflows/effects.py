@@ -11,6 +11,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.ledger import Posting, PostingResult
     from domain.rail import RailAnswer, RailRequest
+    from domain.webhooks import DeliverTo, DeliveryReport
     from workflows import policies
     from workflows.ports import (
         AssessCharge,
@@ -21,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         RailInquiry,
         RailPort,
         RoutePlan,
+        WebhookPort,
     )
 
 
@@ -72,4 +74,15 @@ async def inquire(inquiry: RailInquiry) -> RailAnswer:
         start_to_close_timeout=timedelta(seconds=inquiry.deadline_seconds + 5),
         retry_policy=policies.RETRY_UNTIL_DONE,
         summary=f"what became of {inquiry.rail_key} on {inquiry.rail}?",
+    )
+
+
+async def deliver_webhooks(to: DeliverTo) -> DeliveryReport:
+    """Run one round of delivery on whichever background worker is free."""
+    return await workflow.execute_activity_method(
+        WebhookPort.deliver_webhooks,
+        to,
+        start_to_close_timeout=policies.WEBHOOK_ROUND_TIMEOUT,
+        heartbeat_timeout=policies.WEBHOOK_HEARTBEAT_TIMEOUT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
     )

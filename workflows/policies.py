@@ -31,6 +31,13 @@ RAIL_DEADLINE_SECONDS = 2.5
 ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
 """The activity answers by itself at the rail's deadline; this only catches a worker that hangs."""
 
+WEBHOOK_ROUND_TIMEOUT = timedelta(minutes=30)
+"""A round ends by itself after a minute, or when what it is sending is answered: 200 hanging requests, one after
+another, are stored and left between any two. This only bounds a worker that lives and does nothing."""
+
+WEBHOOK_HEARTBEAT_TIMEOUT = timedelta(seconds=8)
+"""Four missed heartbeats: then another worker takes the endpoint over, and the lease keeps the first one out."""
+
 CHALLENGE_EXPIRY = timedelta(minutes=15)
 """How long a customer may take for a step-up before the charge is declined."""
 

@@ -7,6 +7,7 @@ from workflows.dispute import DisputeWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 PAYMENT_WORKFLOWS = (ChargeWorkflow, RefundWorkflow, PayoutWorkflow, TransferWorkflow, DisputeWorkflow)
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = ()
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (WebhookDeliveryWorkflow,)
