@@ -27,6 +27,7 @@ from activities.assessment import AssessmentActivities
 from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
 from activities.rails import RailActivities
+from activities.records import RecordActivities
 from activities.routes import Router
 from activities.webhook_secrets import CustodianWrapper, WebhookSecrets
 from activities.webhooks import WebhookActivities
@@ -78,6 +79,7 @@ class Parts:
     rail_activities: RailActivities
     webhook_activities: WebhookActivities
     webhook_secrets: WebhookSecrets
+    records: RecordActivities
 
 
 @contextlib.asynccontextmanager
@@ -104,8 +106,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         poster = Poster(settings.database_url, sign=AuditSigner.open(settings.audit_key_path).sign)
         await poster.start()
         stack.push_async_callback(poster.stop)
-        rails = build_rails(sandbox_url=settings.rails_url, configurations=read_configurations(settings.rails_path))
+        rails = build_rails(
+            sandbox_url=settings.rails_url,
+            configurations=read_configurations(settings.rails_path),
+            database_url=settings.database_url,
+        )
         stack.push_async_callback(rails.aclose)
+        await rails.start()
         health, board = RailHealth(), OutcomeBoard()
         router = Router(rails=rails, health=health, pool=pool)
         await router.start()
@@ -132,6 +139,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 pool=pool, book=poster, deliveries=DeliveryBook(pool, sealer), senders=senders
             ),
             webhook_secrets=WebhookSecrets(pool, sealer),
+            records=RecordActivities(pool),
         )
 
 
@@ -158,6 +166,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.assessment.plan_payout,
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
+            parts.records.read_object,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,

@@ -11,6 +11,7 @@ from api import (
     accounts,
     administration,
     audit,
+    callbacks,
     challenge,
     charges,
     disputes,
@@ -61,9 +62,9 @@ ROUTES = (
     risk,
     pricing,
     rails,
-    # Before `events`: /events/replay is no event's id.
     webhook_deliveries,
     webhook_endpoints,
+    callbacks,
     events,
     audit,
     ledger,

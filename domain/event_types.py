@@ -29,6 +29,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     ),
     *_types(
         "charge",
+        created="A charge was assessed and routed, and is about to be sent to its first rail.",
         authorized="The money of a charge is reserved and waits for its capture.",
         captured="The money of a charge was taken and is not final yet, or a part of it was captured.",
         settled="The money of a charge is final.",
@@ -50,6 +51,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
         processing="The money of a payout has left the account and is on its way.",
         paid="A payout has arrived.",
         failed="A payout failed; the money is back on its account.",
+        returned="A payout came back after it had arrived; the money is back on its account.",
         unknown="A rail did not say what became of a payout; it is asked until it does.",
     ),
     *_types(
@@ -62,6 +64,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
         failed="A transfer was refused; nothing moved.",
     ),
     *_types("dispute", created="A cardholder's bank took the money of a charge back."),
+    *_types("exception", opened="Something does not fit and a person must look at it."),
     *_types(
         "fx_quote",
         created="A rate is kept for one transfer.",

@@ -1,16 +1,20 @@
 """Every path through every workflow, as a scenario that can be run on a real server and recorded."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from temporalio.client import WorkflowHandle
 
 from domain.dispute import Dispute
+from domain.identifiers import Mode
 from domain.rail import DeclineClass, Outcome, RailAnswer, RailRequest
 from domain.risk import RiskDecision
+from domain.webhooks import DeliverTo
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
+from tests.workflows.test_rail_notice import refuse_closed, told
 from tests.workflows.test_refund_payout_transfer import (
     COMMON,
     INSUFFICIENT,
@@ -20,6 +24,7 @@ from tests.workflows.test_refund_payout_transfer import (
     fx_transfer,
     payout,
     refund,
+    run,
     transfer,
 )
 from tests.workflows.test_two_phase_transfer import held, post, reversal, two_phase, void
@@ -27,9 +32,11 @@ from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import AuthenticateCharge, CaptureCharge, ResolveCharge, VoidCharge
 from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.payout import PayoutWorkflow
-from workflows.policies import PAYMENTS_QUEUE
+from workflows.policies import BACKGROUND_QUEUE, PAYMENTS_QUEUE
+from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 Handle = WorkflowHandle[Any, Any]
 Scenario = Callable[[World], Awaitable[Handle]]
@@ -276,6 +283,48 @@ async def dispute_created(world: World) -> Handle:
     return await _start(world, DisputeWorkflow.run, StartDispute(dispute=dispute), "dispute_created")
 
 
+async def notice_refund_failed_late(world: World) -> Handle:
+    await run(world, RefundWorkflow.run, refund())
+    return await _start(world, RailNoticeWorkflow.run, told("refund.failed", "re_1"), "notice_refund_failed_late")
+
+
+async def notice_payout_returned(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_payout_returned")
+
+
+async def notice_waits_for_the_inquiry(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: YES
+    await world.client.start_workflow(PayoutWorkflow.run, payout(), id="golden/p", task_queue=PAYMENTS_QUEUE)
+    await status_is(world, "po_1", "processing")
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_waits")
+
+
+async def notice_contradicting(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    await run(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"))
+    return await _start(world, RailNoticeWorkflow.run, told("payout.paid", "po_1", "rr_2"), "notice_contradicting")
+
+
+async def notice_into_suspense(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    world.book.refuse = refuse_closed
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_into_suspense")
+
+
+async def webhook_woken_then_disabled(world: World) -> Handle:
+    world.webhooks.waits = [0, 0.1, None]
+    to = DeliverTo(endpoint_id="we_1", merchant_id="mer_a", mode=Mode.TEST)
+    run = WebhookDeliveryWorkflow.run
+    handle = await world.client.start_workflow(run, to, id="golden/webhook", task_queue=BACKGROUND_QUEUE)
+    while world.webhooks.rounds < 3:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
+    await handle.signal(WebhookDeliveryWorkflow.wake)
+    return handle
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
@@ -318,5 +367,11 @@ SCENARIOS: dict[str, Scenario] = {
         transfer_quote_expired,
         transfer_quote_used,
         dispute_created,
+        notice_refund_failed_late,
+        notice_payout_returned,
+        notice_waits_for_the_inquiry,
+        notice_contradicting,
+        notice_into_suspense,
+        webhook_woken_then_disabled,
     )
 }
