@@ -18,7 +18,7 @@ from api.reading import Row, Statement
 from api.rendering import Document, json_answer, list_answer
 from api.webhook_bodies import RecoverDeliveries, ReplayEvents
 from api.webhook_endpoints import read_endpoint
-from api.webhook_schemas import WebhookDelivery, WebhookDeliveryDetails
+from api.webhook_schemas import EventReplay, WebhookDelivery, WebhookDeliveryDetails, WebhookRecovery, WebhookRetry
 from domain.identifiers import new_identifier
 from domain.ledger import AuditDraft, Posting
 from domain.timestamps import rfc3339
@@ -87,7 +87,7 @@ async def get_delivery(endpoint_id: str, event_id: str, merchant: MerchantCaller
 
 @router.post(
     "/webhook_endpoints/{endpoint_id}/deliveries/{event_id}/retry",
-    responses=schemas.writing(),
+    responses=schemas.writing(WebhookRetry),
     openapi_extra=schemas.body(WriteRequest),
 )
 async def retry_delivery(
@@ -104,7 +104,7 @@ async def retry_delivery(
 
 @router.post(
     "/webhook_endpoints/{endpoint_id}/recover",
-    responses=schemas.writing(),
+    responses=schemas.writing(WebhookRecovery),
     openapi_extra=schemas.body(RecoverDeliveries),
 )
 async def recover_deliveries(endpoint_id: str, request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
@@ -116,7 +116,7 @@ async def recover_deliveries(endpoint_id: str, request: Request, merchant: Merch
     return json_answer({"object": "webhook_recovery", "endpoint": endpoint_id, "count": count})
 
 
-@router.post("/events/replay", responses=schemas.creation(), openapi_extra=schemas.body(ReplayEvents))
+@router.post("/events/replay", responses=schemas.creation(EventReplay), openapi_extra=schemas.body(ReplayEvents))
 async def replay_events(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Send a window of events again: the same ids and sequences, new timestamps and signatures."""
     body = await read_body(request)

@@ -55,3 +55,30 @@ class WebhookDeliveryDetails(WebhookDelivery):
     """A delivery with every request that was made."""
 
     attempts_made: list[WebhookAttempt]
+
+
+class WebhookRetry(Shown):
+    """A delivery that is sent again now."""
+
+    object: Literal["webhook_retry"]
+    endpoint: str
+    event: str
+
+
+class WebhookRecovery(Shown):
+    """How many failed deliveries are sent again now."""
+
+    object: Literal["webhook_recovery"]
+    endpoint: str
+    count: int
+
+
+class EventReplay(Shown):
+    """A window of events that is sent again to these endpoints; both ends are included."""
+
+    id: str
+    object: Literal["event_replay"]
+    endpoints: list[str]
+    from_sequence: int
+    to_sequence: int
+    count: int
