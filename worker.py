@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import prometheus_client
@@ -26,6 +27,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.assessment import AssessmentActivities
 from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
+from activities.rail_notices import NoticeActivities
+from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
 from activities.records import RecordActivities
 from activities.routes import Router
@@ -39,6 +42,9 @@ from events.sealing import SecretSealer
 from events.sending import Sender
 from ledger.posting import Poster
 from logs import configure_logging
+from operations.notice_delivery import NoticeDelivery
+from operations.notice_store import NoticeStore
+from operations.rail_inbox import RailInbox
 from operations.schedules import ensure_schedules
 from operations.waking import waking
 from rails.configuration import read_configurations
@@ -79,6 +85,7 @@ class Parts:
     rail_activities: RailActivities
     webhook_activities: WebhookActivities
     webhook_secrets: WebhookSecrets
+    inbox: RailInbox
     records: RecordActivities
 
 
@@ -110,6 +117,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             sandbox_url=settings.rails_url,
             configurations=read_configurations(settings.rails_path),
             database_url=settings.database_url,
+            records=StoredRailRecords(pool),
+            callback_secret=read_secret(settings.callback_secret_path),
         )
         stack.push_async_callback(rails.aclose)
         await rails.start()
@@ -121,6 +130,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         model = _load_model(settings)
         sealer = SecretSealer(CustodianWrapper(FileCustodian(settings.webhook_keys_path)))
         senders = await _open_senders(stack, settings)
+        delivery = NoticeDelivery(pool=pool, temporal=client, book=poster)
+        inbox = RailInbox(rails=rails, store=NoticeStore(pool), delivery=delivery)
         yield Parts(
             settings=settings,
             client=client,
@@ -139,6 +150,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 pool=pool, book=poster, deliveries=DeliveryBook(pool, sealer), senders=senders
             ),
             webhook_secrets=WebhookSecrets(pool, sealer),
+            inbox=inbox,
             records=RecordActivities(pool),
         )
 
@@ -182,7 +194,12 @@ def build_background_worker(parts: Parts) -> Worker | None:
 
     None while nothing runs there.
     """
-    activities: list[Callable[..., Any]] = [parts.webhook_activities.deliver_webhooks]
+    notices = NoticeActivities(parts.inbox)
+    activities: list[Callable[..., Any]] = [
+        notices.collect_rail_notices,
+        notices.deliver_rail_notices,
+        parts.webhook_activities.deliver_webhooks,
+    ]
     if not BACKGROUND_WORKFLOWS and not activities:
         return None
     return Worker(
@@ -209,6 +226,14 @@ async def running_workers(
         if PAYMENTS_QUEUE in queues:
             await stack.enter_async_context(build_worker(parts))
         yield
+
+
+def read_secret(path: Path) -> bytes:
+    """Return a secret of the home as bytes; none if there is no such file, and nothing is signed with that."""
+    try:
+        return path.read_text("utf-8").strip().encode()
+    except FileNotFoundError:
+        return b""
 
 
 async def _connect(settings: Settings, codec: EncryptionCodec) -> Client:

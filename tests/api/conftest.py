@@ -160,7 +160,6 @@ async def world(database: Any, tmp_path: Path) -> AsyncIterator[World]:
         rails=OneRail(),
         quote=quote,
         score=score,
-        callback_secret=CALLBACK_SECRET,
         challenge_secret=b"challenge secret of the tests",
         public_url="http://api.test",
         secrets=WebhookSecrets(pool, SecretSealer(CustodianWrapper(FileCustodian(tmp_path / "webhook_keys.json")))),

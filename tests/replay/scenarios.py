@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from temporalio.client import WorkflowHandle
+from temporalio.worker import Worker
 
 from domain.dispute import Dispute
 from domain.identifiers import Mode
-from domain.rail import DeclineClass, Outcome, RailAnswer, RailRequest
+from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
 from domain.webhooks import DeliverTo
 from tests.workflows.conftest import World, claim
-from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
+from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, FakeWebhooks, approve, decline
 from tests.workflows.test_charge import status_is
 from tests.workflows.test_rail_notice import refuse_closed, told
 from tests.workflows.test_refund_payout_transfer import (
@@ -34,6 +35,7 @@ from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.payout import PayoutWorkflow
 from workflows.policies import BACKGROUND_QUEUE, PAYMENTS_QUEUE
 from workflows.rail_notice import RailNoticeWorkflow
+from workflows.rail_notices import HearsRails, RailNews
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
@@ -221,6 +223,25 @@ async def payout_refused(world: World) -> Handle:
     return await _start(world, PayoutWorkflow.run, payout(), "payout_refused")
 
 
+async def payout_on_a_slow_rail(world: World) -> Handle:
+    pace = RailPace(deadline_seconds=3.0, inquiry_delays_seconds=(1.0, 2.0))
+    pending = RailAnswer(outcome=Outcome.PENDING, pace=pace)
+    too_fast = RailAnswer(outcome=Outcome.NOT_ATTEMPTED, pace=pace)
+    world.rails.script = lambda request, call: pending if request.deadline_seconds >= 3.0 else too_fast
+    world.rails.inquiry_script = lambda inquiry, call: YES if call == 2 else PENDING
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_on_a_slow_rail")
+
+
+async def refund_told_by_the_rail(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: PENDING
+    handle = await _start(world, RefundWorkflow.run, refund(), "refund_told_by_the_rail")
+    await status_is(world, "re_1", "pending")
+    for event, answer in (("e1", None), ("e2", YES)):
+        await handle.signal(HearsRails.rail_told, RailNews(rail_key="re_1:1", event_id=event, answer=answer))
+    return handle
+
+
 async def transfer_settled(world: World) -> Handle:
     return await _start(world, TransferWorkflow.run, transfer(), "transfer_settled")
 
@@ -314,14 +335,21 @@ async def notice_into_suspense(world: World) -> Handle:
 
 
 async def webhook_woken_then_disabled(world: World) -> Handle:
-    world.webhooks.waits = [0, 0.1, None]
+    webhooks = FakeWebhooks(waits=[0, 0.1, None])
     to = DeliverTo(endpoint_id="we_1", merchant_id="mer_a", mode=Mode.TEST)
-    run = WebhookDeliveryWorkflow.run
-    handle = await world.client.start_workflow(run, to, id="golden/webhook", task_queue=BACKGROUND_QUEUE)
-    while world.webhooks.rounds < 3:
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.2)
-    await handle.signal(WebhookDeliveryWorkflow.wake)
+    worker = Worker(
+        world.client,
+        task_queue=BACKGROUND_QUEUE,
+        workflows=[WebhookDeliveryWorkflow],
+        activities=[webhooks.deliver_webhooks],
+    )
+    async with worker:
+        run = WebhookDeliveryWorkflow.run
+        handle = await world.client.start_workflow(run, to, id="golden/webhook", task_queue=BACKGROUND_QUEUE)
+        while webhooks.rounds < 3:
+            await asyncio.sleep(0.05)
+        await handle.signal(WebhookDeliveryWorkflow.wake)
+        await handle.result()
     return handle
 
 
@@ -350,6 +378,8 @@ SCENARIOS: dict[str, Scenario] = {
         refund_pending_then_failed,
         refund_not_attempted_then_succeeded,
         refund_refused,
+        refund_told_by_the_rail,
+        payout_on_a_slow_rail,
         payout_paid,
         payout_rerouted,
         payout_pending_then_paid,

@@ -15,6 +15,7 @@ from workflows.versions import PATCHES
 
 HISTORIES = Path(__file__).parent / "histories"
 WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
+PORTS = (ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort)
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
 
@@ -46,18 +47,14 @@ async def test_a_history_that_was_tampered_with_does_not_replay() -> None:
 def test_names_on_the_wire_are_a_snapshot() -> None:
     activities = sorted(
         getattr(method, "__temporal_activity_definition").name
-        for port in (ports.AssessmentPort, ports.RailPort, ports.BookPort, ports.RecordPort, ports.WebhookPort)
+        for port in PORTS
         for method in vars(port).values()
         if hasattr(method, "__temporal_activity_definition")
     )
     definitions = [getattr(one, "__temporal_workflow_definition") for one in WORKFLOWS]
     assert activities == [
-        "assess_charge",
-        "attempt",
-        "deliver_webhooks",
-        "inquire",
-        "plan_payout",
-        "post",
+        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks", "inquire"),
+        *("plan_payout", "post"),
         "read_object",
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
@@ -67,7 +64,14 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": [],
         "RailNoticeWorkflow": [],
+        "RailInboxWorkflow": [],
         "WebhookDeliveryWorkflow": [],
+    }
+    assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
+        "ChargeWorkflow": ["rail_told"],
+        "RefundWorkflow": ["rail_told"],
+        "PayoutWorkflow": ["rail_told"],
+        "WebhookDeliveryWorkflow": ["wake"],
     }
     assert PATCHES == {}
     assert [key.name for key in search_attributes.ALL_KEYS] == [

@@ -21,11 +21,11 @@ from temporalio.worker import Worker
 from domain.charge import Charge
 from domain.identifiers import Mode
 from domain.ledger import KeyClaim
-from tests.workflows.fakes import FakeAssessment, FakeBook, FakeRails, FakeRecords, FakeWebhooks
+from tests.workflows.fakes import FakeAssessment, FakeBook, FakeRails, FakeRecords
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import StartCharge
-from workflows.policies import BACKGROUND_QUEUE, PAYMENTS_QUEUE
-from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
+from workflows.policies import PAYMENTS_QUEUE
+from workflows.registry import PAYMENT_WORKFLOWS
 from workflows.search_attributes import ALL_KEYS
 
 
@@ -38,7 +38,6 @@ class World:
     book: FakeBook
     rails: FakeRails
     assessment: FakeAssessment
-    webhooks: FakeWebhooks
 
     def charge(self, **changes: Any) -> Charge:
         """A charge of 84.20 EUR, not started yet."""
@@ -104,15 +103,8 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
             FakeRecords(book).read_object,
         ],
     )
-    webhooks = FakeWebhooks()
-    background = Worker(
-        client,
-        task_queue=BACKGROUND_QUEUE,
-        workflows=BACKGROUND_WORKFLOWS,
-        activities=[webhooks.deliver_webhooks],
-    )
-    async with worker, background:
-        yield World(environment, client, book, rails, assessment, webhooks)
+    async with worker:
+        yield World(environment, client, book, rails, assessment)
 
 
 async def register_search_attributes(client: Client) -> None:
