@@ -27,6 +27,7 @@ from activities.assessment import AssessmentActivities
 from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
 from activities.rails import RailActivities
+from activities.records import RecordActivities
 from activities.routes import Router
 from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
@@ -69,6 +70,7 @@ class Parts:
     book: BookActivities
     assessment: AssessmentActivities
     rail_activities: RailActivities
+    records: RecordActivities
 
 
 @contextlib.asynccontextmanager
@@ -95,8 +97,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         poster = Poster(settings.database_url, sign=AuditSigner.open(settings.audit_key_path).sign)
         await poster.start()
         stack.push_async_callback(poster.stop)
-        rails = build_rails(sandbox_url=settings.rails_url, configurations=read_configurations(settings.rails_path))
+        rails = build_rails(
+            sandbox_url=settings.rails_url,
+            configurations=read_configurations(settings.rails_path),
+            database_url=settings.database_url,
+        )
         stack.push_async_callback(rails.aclose)
+        await rails.start()
         health, board = RailHealth(), OutcomeBoard()
         router = Router(rails=rails, health=health, pool=pool)
         await router.start()
@@ -117,6 +124,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             book=BookActivities(poster, board),
             assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
+            records=RecordActivities(pool),
         )
 
 
@@ -137,6 +145,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.assessment.plan_payout,
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
+            parts.records.read_object,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,

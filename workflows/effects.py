@@ -20,7 +20,10 @@ with workflow.unsafe.imports_passed_through():
         PlanPayout,
         RailInquiry,
         RailPort,
+        ReadObject,
+        RecordPort,
         RoutePlan,
+        StoredObject,
     )
 
 
@@ -50,6 +53,16 @@ async def post(posting: Posting) -> PostingResult:
         BookPort.post,
         posting,
         start_to_close_timeout=policies.POST_TIMEOUT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
+    )
+
+
+async def read_object(request: ReadObject) -> StoredObject:
+    """Read an object back from the books."""
+    return await workflow.execute_local_activity_method(
+        RecordPort.read_object,
+        request,
+        start_to_close_timeout=policies.READ_TIMEOUT,
         retry_policy=policies.RETRY_UNTIL_DONE,
     )
 

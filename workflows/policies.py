@@ -25,6 +25,9 @@ POST_TIMEOUT = timedelta(seconds=45)
 ASSESS_TIMEOUT = timedelta(seconds=45)
 """One read and one posting; the same budget as a posting."""
 
+READ_TIMEOUT = timedelta(seconds=15)
+"""One indexed look-up; longer means that the database is away, and it is asked again."""
+
 RAIL_DEADLINE_SECONDS = 2.5
 """How long a card rail may take before its answer counts as lost; inside the API's sync budget."""
 
@@ -58,3 +61,12 @@ def inquiry_delays(mode: Mode) -> Iterator[tuple[float, bool]]:
     delays = INQUIRY_DELAYS_SECONDS[mode]
     last = len(delays) - 1
     return chain(((delay, index == last) for index, delay in enumerate(delays)), repeat((INQUIRY_DAILY_SECONDS, False)))
+
+
+NOTICE_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=10))
+"""Pauses while a rail's notice waits for its object's own workflow to learn the same by asking; then hourly."""
+
+
+def notice_pauses() -> Iterator[timedelta]:
+    """Yield the pauses between two looks at an object a notice is about, without end."""
+    return chain(NOTICE_PAUSES, repeat(timedelta(hours=1)))

@@ -7,11 +7,12 @@ running workflows refer to them.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from temporalio import activity
 
 from domain.charge import Charge
-from domain.ledger import KeyClaim, Posting, PostingResult
+from domain.ledger import KeyClaim, Posting, PostingResult, RecordKind
 from domain.payout import Payout
 from domain.rail import Flow, RailAnswer, RailRequest, RouteOption
 
@@ -71,6 +72,22 @@ class RailInquiry:
     deadline_seconds: float = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadObject:
+    """An object to read back from the books."""
+
+    kind: RecordKind
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object as stored: its version and what the API shows of it."""
+
+    version: int
+    document: dict[str, Any]
+
+
 class AssessmentPort(ABC):
     """Deciding: risk, routes, and the write-ahead of the decision."""
 
@@ -114,4 +131,17 @@ class BookPort(ABC):
         """Commit a posting in one SERIALIZABLE transaction. Idempotent on its key.
 
         A refusal is a result. Lost connections and serialization failures are retryable errors.
+        """
+
+
+class RecordPort(ABC):
+    """Reading back what was committed."""
+
+    @abstractmethod
+    @activity.defn(name="read_object")
+    async def read_object(self, request: ReadObject) -> StoredObject:
+        """Return an object as it is stored now. Reads only.
+
+        Raises:
+            LookupError: there is no such object: whoever asks was told of one that exists. Retryable.
         """

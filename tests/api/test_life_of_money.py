@@ -1,14 +1,13 @@
 """Every object's life over HTTP, on everything real: capture, void, step-up, refund, payout, transfer, dispute."""
 
 import asyncio
-import hashlib
-import hmac
 import json
 import time
 from typing import Any
 
-from tests.api.conftest import CALLBACK_SECRET, Shop, World
+from tests.api.conftest import Shop, World
 from tests.api.problems import assert_problem
+from tests.api.relay import signed
 
 CARD = {"amount": 8420, "currency": "EUR", "source": "tok_visa_4291"}
 IBAN = {"type": "iban", "iban": "DE89370400440532013000", "name": "Ada Lovelace"}
@@ -202,12 +201,6 @@ async def test_payouts(real_shop: Shop) -> None:
     again = await real_shop.post("/payouts", order, key="out")
     assert again.status_code == 201 and again.json()["id"] == paid["id"]
     assert (await balance(real_shop, "acct_till"))["posted"] == 0
-
-
-def signed(body: bytes, at: float | None = None) -> dict[str, str]:
-    stamp = str(int(time.time() if at is None else at))
-    digest = hmac.new(CALLBACK_SECRET, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return {"Rail-Signature": f"t={stamp},v1={digest}", "Content-Type": "application/json"}
 
 
 async def test_a_chargeback_posts_once_however_often_it_is_told(real_shop: Shop, real_world: World) -> None:
