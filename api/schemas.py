@@ -214,7 +214,7 @@ class Account(Shown):
 
 
 class Balance(Shown):
-    """An account's balance at an instant. available = posted - pending_debits."""
+    """An account's balance at an instant. Nothing more is recorded up to its watermark."""
 
     account: str
     currency: str
@@ -223,6 +223,7 @@ class Balance(Shown):
     pending_credits: int
     available: int
     at: str
+    watermark: str
     version: int
 
 
