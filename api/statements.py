@@ -11,7 +11,7 @@ from api.authentication import MerchantCaller
 from api.bodies import parse_at
 from api.context import CoreOf
 from api.errors import Problem, not_found
-from api.objects import Limit, is_identifier
+from api.objects import DATE_TIME, Limit, is_identifier
 from api.rendering import Document, json_answer
 from domain.identifiers import account_code
 from domain.timestamps import rfc3339
@@ -52,9 +52,17 @@ async def get_statement(
     account_id: str,
     merchant: MerchantCaller,
     core: CoreOf,
-    start: Annotated[str, Query(alias="from", max_length=40, description="RFC 3339; itself excluded.")],
+    start: Annotated[
+        str, Query(alias="from", max_length=40, description="RFC 3339; itself excluded.", json_schema_extra=DATE_TIME)
+    ],
     end: Annotated[
-        str | None, Query(alias="to", max_length=40, description="RFC 3339, itself included; now when not given.")
+        str | None,
+        Query(
+            alias="to",
+            max_length=40,
+            description="RFC 3339, itself included; now when not given.",
+            json_schema_extra=DATE_TIME,
+        ),
     ] = None,
     axis: Annotated[Axis, Query(description="By when it was recorded, or from when it counts.")] = Axis.RECORDED,
     limit: Limit = 100,
