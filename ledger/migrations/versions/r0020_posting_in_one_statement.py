@@ -5,7 +5,7 @@ from pathlib import Path
 from ledger.migrations.rewriting import run
 
 revision = "0020"
-down_revision = "0030"
+down_revision = "0060"
 branch_labels = None
 depends_on = None
 
