@@ -1,19 +1,16 @@
 """Every path through every workflow, as a scenario that can be run on a real server and recorded."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from temporalio.client import WorkflowHandle
-from temporalio.worker import Worker
 
 from domain.dispute import Dispute
-from domain.identifiers import Mode
 from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
-from domain.webhooks import DeliverTo
+from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
-from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, FakeWebhooks, approve, decline
+from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
 from tests.workflows.test_rail_notice import refuse_closed, told
 from tests.workflows.test_refund_payout_transfer import (
@@ -33,12 +30,11 @@ from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import AuthenticateCharge, CaptureCharge, ResolveCharge, VoidCharge
 from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.payout import PayoutWorkflow
-from workflows.policies import BACKGROUND_QUEUE, PAYMENTS_QUEUE
+from workflows.policies import PAYMENTS_QUEUE
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.rail_notices import HearsRails, RailNews
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
-from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 Handle = WorkflowHandle[Any, Any]
 Scenario = Callable[[World], Awaitable[Handle]]
@@ -332,25 +328,6 @@ async def notice_into_suspense(world: World) -> Handle:
     await run(world, PayoutWorkflow.run, payout())
     world.book.refuse = refuse_closed
     return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_into_suspense")
-
-
-async def webhook_woken_then_disabled(world: World) -> Handle:
-    webhooks = FakeWebhooks(waits=[0, 0.1, None])
-    to = DeliverTo(endpoint_id="we_1", merchant_id="mer_a", mode=Mode.TEST)
-    worker = Worker(
-        world.client,
-        task_queue=BACKGROUND_QUEUE,
-        workflows=[WebhookDeliveryWorkflow],
-        activities=[webhooks.deliver_webhooks],
-    )
-    async with worker:
-        run = WebhookDeliveryWorkflow.run
-        handle = await world.client.start_workflow(run, to, id="golden/webhook", task_queue=BACKGROUND_QUEUE)
-        while webhooks.rounds < 3:
-            await asyncio.sleep(0.05)
-        await handle.signal(WebhookDeliveryWorkflow.wake)
-        await handle.result()
-    return handle
 
 
 SCENARIOS: dict[str, Scenario] = {

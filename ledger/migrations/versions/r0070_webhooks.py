@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger.migrations.rewriting import insert_before, run, signature
 
 revision = "0070"
-down_revision = "0060"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
