@@ -128,8 +128,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(router.stop)
         vault = Vault(poster, pool, FileCustodian(settings.vault_keys_path))
         model = _load_model(settings)
-        sealer = SecretSealer(CustodianWrapper(FileCustodian(settings.webhook_keys_path)))
-        senders = await _open_senders(stack, settings)
+        webhooks, secrets = await _open_webhooks(stack, settings, pool, poster)
         delivery = NoticeDelivery(pool=pool, temporal=client, book=poster)
         inbox = RailInbox(rails=rails, store=NoticeStore(pool), delivery=delivery)
         yield Parts(
@@ -146,19 +145,23 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             book=BookActivities(poster, board),
             assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
-            webhook_activities=WebhookActivities(
-                pool=pool, book=poster, deliveries=DeliveryBook(pool, sealer), senders=senders
-            ),
-            webhook_secrets=WebhookSecrets(pool, sealer),
+            webhook_activities=webhooks,
+            webhook_secrets=secrets,
             inbox=inbox,
             records=RecordActivities(pool),
         )
 
 
-async def _open_senders(stack: contextlib.AsyncExitStack, settings: Settings) -> dict[Mode, Sender]:
-    """Return the connections to webhook endpoints by mode: live ones reach public addresses only."""
+async def _open_webhooks(
+    stack: contextlib.AsyncExitStack, settings: Settings, pool: Pool, poster: Poster
+) -> tuple[WebhookActivities, WebhookSecrets]:
+    """Return what delivers webhooks and what seals their secrets; live endpoints are reached at public addresses."""
+    sealer = SecretSealer(CustodianWrapper(FileCustodian(settings.webhook_keys_path)))
     limit = settings.webhook_response_seconds
-    return {mode: await stack.enter_async_context(Sender(mode, response_seconds_max=limit)) for mode in Mode}
+    senders = {mode: await stack.enter_async_context(Sender(mode, response_seconds_max=limit)) for mode in Mode}
+    deliveries = DeliveryBook(pool, sealer)
+    activities = WebhookActivities(pool=pool, book=poster, deliveries=deliveries, senders=senders)
+    return activities, WebhookSecrets(pool, sealer)
 
 
 def build_worker(parts: Parts) -> Worker:
