@@ -15,7 +15,7 @@ IDENTIFIER = re.compile(r"[a-z]{2,5}_[a-z0-9_]{1,120}")
 LIMIT_MOST = 100
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MOST, description="How many, at most.")]
-Status = Annotated[str | None, Query(pattern=r"^[a-z_]{1,20}$")]
+Status = Annotated[str | None, Query(pattern=r"^[a-z_]{1,30}$")]
 OfCharge = Annotated[str | None, Query(pattern=r"^ch_[a-z0-9]{1,60}$", description="Only those of this charge.")]
 After = Annotated[str | None, Query(max_length=128, description="The id after which the page starts.")]
 
