@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.dispute_states import DisputeStep
     from workflows.inquiry import InquiryProgress
     from workflows.postings import dispute_posting, suspense_exception
+    from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
     from workflows.update_answer import UpdateAnswer, key_conflict
     from workflows.versions import DISPUTE_LIFECYCLE
@@ -32,7 +33,7 @@ OPEN_STATUSES = frozenset({"warning_needs_response", "warning_under_review", "ne
 
 
 @workflow.defn(name="DisputeWorkflow")
-class DisputeWorkflow:
+class DisputeWorkflow(HearsRails):
     """One run per rail reference, so that a notice delivered twice posts once; the only writer of its dispute."""
 
     @workflow.init
@@ -41,6 +42,7 @@ class DisputeWorkflow:
         self._news: deque[DisputeTold] = deque()
         self._lock = asyncio.Lock()
         self._begun = False
+        self._mailbox = RailMailbox()
 
     @workflow.run
     async def run(self, start: StartDispute) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class DisputeWorkflow:
         """Carry the order to a definite answer; a new attempt only if the rail never saw the last."""
         for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
             order = dispute_states.evidence_order(self._dispute, attempt, resumed=resumed)
-            attempt, answer = await give_order(order, attempt, report=self._report)
+            attempt, answer = await give_order(order, attempt, report=self._report, mailbox=self._mailbox)
             if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
                 return attempt, answer
             await workflow.sleep(pause)

@@ -5,6 +5,7 @@ from typing import Any
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.payout import PayoutWorkflow
+from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
@@ -17,4 +18,4 @@ PAYMENT_WORKFLOWS = (
     DisputeWorkflow,
     RailNoticeWorkflow,
 )
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = ()
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow,)

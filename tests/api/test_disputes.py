@@ -20,7 +20,7 @@ async def disputed(shop: Shop, world: World, rails_url: str, token: str = "tok_d
     told = await tell(world, notice)
     assert told.status_code == 200, told.text
     status = "warning_needs_response" if token == "tok_inquiry" else "needs_response"
-    return charge, await await_status(shop, f"/disputes/{told.json()['dispute']}", status), notice
+    return charge, await await_status(shop, f"/disputes/{told.json()['notices'][0]['object']}", status), notice
 
 
 async def bank(rails_url: str, notice: Any, step: str, **body: Any) -> httpx.Response:
