@@ -3,7 +3,7 @@
 from ledger.migrations.rewriting import replace_in_function
 
 revision = "0040"
-down_revision = "0021"
+down_revision = "0070"
 branch_labels = None
 depends_on = None
 
