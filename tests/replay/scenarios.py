@@ -1,19 +1,17 @@
 """Every path through every workflow, as a scenario that can be run on a real server and recorded."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import WorkflowHandle
 
 from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
+from tests.replay.money_scenarios import MONEY_SCENARIOS
 from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
-from tests.workflows.test_dispute import dispute, inquiry, opened, submit, tell
-from tests.workflows.test_rail_notice import refuse_closed, told
 from tests.workflows.test_refund_payout_transfer import (
     INSUFFICIENT,
     KNOWN_OTHERWISE,
@@ -22,16 +20,13 @@ from tests.workflows.test_refund_payout_transfer import (
     fx_transfer,
     payout,
     refund,
-    run,
     transfer,
 )
 from tests.workflows.test_two_phase_transfer import held, post, reversal, two_phase, void
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import AuthenticateCharge, CaptureCharge, ResolveCharge, VoidCharge
-from workflows.dispute_messages import DisputeNews
 from workflows.payout import PayoutWorkflow
 from workflows.policies import PAYMENTS_QUEUE
-from workflows.rail_notice import RailNoticeWorkflow
 from workflows.rail_notices import HearsRails, RailNews
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
@@ -293,80 +288,6 @@ async def transfer_quote_used(world: World) -> Handle:
     return await _start(world, TransferWorkflow.run, fx_transfer(), "transfer_quote_used")
 
 
-async def dispute_won_with_evidence(world: World) -> Handle:
-    handle = await opened(world)
-    await submit(handle, "k1", submit=False)
-    await submit(handle, "k2")
-    await tell(handle, DisputeNews.WON)
-    return handle
-
-
-async def dispute_lost(world: World) -> Handle:
-    handle = await opened(world)
-    await tell(handle, DisputeNews.LOST)
-    return handle
-
-
-async def dispute_deadline_passed(world: World) -> Handle:
-    soon = datetime.now(UTC) + timedelta(seconds=1)
-    return await opened(world, dispute(evidence_due_by=soon))
-
-
-async def dispute_escalated_then_won(world: World) -> Handle:
-    handle = await opened(world, inquiry())
-    await submit(handle, "k1")
-    await tell(handle, DisputeNews.ESCALATED, 4000)
-    await status_is(world, "dp_1", "needs_response")
-    await submit(handle, "k2")
-    await tell(handle, DisputeNews.WON, 4000)
-    return handle
-
-
-async def dispute_inquiry_closed(world: World) -> Handle:
-    handle = await opened(world, inquiry())
-    await tell(handle, DisputeNews.CLOSED)
-    return handle
-
-
-async def dispute_evidence_unknown_then_refused(world: World) -> Handle:
-    world.rails.script = lambda request, call: NOT_ATTEMPTED if call == 1 else UNKNOWN
-    world.rails.inquiry_script = lambda inquiry, call: decline(DeclineClass.HARD, "dispute_not_open")
-    handle = await opened(world)
-    await submit(handle, "k1")
-    await tell(handle, DisputeNews.LOST)
-    return handle
-
-
-async def notice_refund_failed_late(world: World) -> Handle:
-    await run(world, RefundWorkflow.run, refund())
-    return await _start(world, RailNoticeWorkflow.run, told("refund.failed", "re_1"), "notice_refund_failed_late")
-
-
-async def notice_payout_returned(world: World) -> Handle:
-    await run(world, PayoutWorkflow.run, payout())
-    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_payout_returned")
-
-
-async def notice_waits_for_the_inquiry(world: World) -> Handle:
-    world.rails.script = lambda request, call: PENDING
-    world.rails.inquiry_script = lambda inquiry, call: YES
-    await world.client.start_workflow(PayoutWorkflow.run, payout(), id="golden/p", task_queue=PAYMENTS_QUEUE)
-    await status_is(world, "po_1", "processing")
-    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_waits")
-
-
-async def notice_contradicting(world: World) -> Handle:
-    await run(world, PayoutWorkflow.run, payout())
-    await run(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"))
-    return await _start(world, RailNoticeWorkflow.run, told("payout.paid", "po_1", "rr_2"), "notice_contradicting")
-
-
-async def notice_into_suspense(world: World) -> Handle:
-    await run(world, PayoutWorkflow.run, payout())
-    world.book.refuse = refuse_closed
-    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_into_suspense")
-
-
 RETIRED = {
     "dispute_created": "disputes ended with the commit that opened them; replays under the patch dispute-lifecycle",
 }
@@ -415,17 +336,7 @@ SCENARIOS: dict[str, Scenario] = {
         transfer_exchanged,
         transfer_quote_expired,
         transfer_quote_used,
-        dispute_won_with_evidence,
-        dispute_lost,
-        dispute_deadline_passed,
-        dispute_escalated_then_won,
-        dispute_inquiry_closed,
-        dispute_evidence_unknown_then_refused,
-        notice_refund_failed_late,
-        notice_payout_returned,
-        notice_waits_for_the_inquiry,
-        notice_contradicting,
-        notice_into_suspense,
         webhook_woken_then_disabled,
+        *MONEY_SCENARIOS,
     )
 }
