@@ -207,7 +207,7 @@ class Account(Shown):
 
 
 class Balance(Shown):
-    """An account's balance at an instant. available = posted - pending_debits."""
+    """An account's balance at an instant. Nothing more is recorded up to its watermark."""
 
     account: str
     currency: str
@@ -216,23 +216,8 @@ class Balance(Shown):
     pending_credits: int
     available: int
     at: str
+    watermark: str
     version: int
-
-
-class Dispute(Shown):
-    """A chargeback."""
-
-    id: str
-    object: Literal["dispute"]
-    status: Literal["needs_response", "under_review", "won", "lost"]
-    charge: str
-    amount: int
-    fee: int
-    currency: str
-    account: str
-    rail: str
-    reason: str | None
-    created_at: str
 
 
 class ExceptionShown(Shown):
