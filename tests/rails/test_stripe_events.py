@@ -114,11 +114,21 @@ def test_a_dispute_is_a_chargeback_once_money_is_gone(tmp_path: Path) -> None:
     cards = reader(tmp_path)
     dispute = {"object": "dispute", "id": "dp_9", "charge": "ch_x", "payment_intent": "pi_1", "amount": 5000}
     dispute |= {"currency": "eur", "reason": "fraudulent", "status": "needs_response"}
+    dispute |= {"evidence_details": {"due_by": 1_800_000_000}}
     (notice,) = cards.read_callback(callback(event("charge.dispute.created", dispute)))
     assert (notice.kind, notice.rail_reference, notice.reference) == (InboundKind.CHARGEBACK, "pi_1", "dp_9")
     assert (notice.amount_minor, notice.currency) == (5000, "EUR")
-    warned = event("charge.dispute.created", {**dispute, "status": "warning_needs_response"})
-    assert cards.read_callback(callback(warned)) == ()
+    assert notice.evidence_due_by is not None and notice.evidence_due_by.timestamp() == 1_800_000_000
+    for kind, status, told in (
+        ("created", "warning_needs_response", InboundKind.INQUIRY),
+        ("closed", "won", InboundKind.DISPUTE_WON),
+        ("closed", "lost", InboundKind.DISPUTE_LOST),
+        ("closed", "warning_closed", InboundKind.DISPUTE_CLOSED),
+        ("funds_withdrawn", "needs_response", None),
+        ("updated", "under_review", None),
+    ):
+        notices = cards.read_callback(callback(event(f"charge.dispute.{kind}", {**dispute, "status": status})))
+        assert [one.kind for one in notices] == ([told] if told else []), kind
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ An event shows its object as it was then; events come late and in any order. So 
 taken as an answer (declined, authorized, refunded or failed), anything else as a reason to ask.
 """
 
+from datetime import UTC, datetime
+
 from domain.inbound import CallbackUnreadableError, InboundKind, InboundNotice
 from domain.rail import DEFINITE_OUTCOMES, RailAnswer
 from rails.adapters.stripe.answers import answer_of_authorization, answer_of_refund
@@ -17,6 +19,11 @@ from rails.adapters.stripe.wire import (
     read_refund,
 )
 
+_CLOSED = {
+    "won": InboundKind.DISPUTE_WON,
+    "lost": InboundKind.DISPUTE_LOST,
+    "warning_closed": InboundKind.DISPUTE_CLOSED,
+}
 _INQUIRY = "warning_"
 """A dispute in these states moves no money yet."""
 
@@ -36,8 +43,9 @@ def read_event(body: bytes, rail: str, *, live: bool) -> tuple[InboundNotice, ..
             raise GarbledAnswerError("the body is no event")
         if event.get("livemode") is not None and event["livemode"] is not live:
             return ()
-        if kind == "charge.dispute.created":
-            return _chargeback(event_id, shown, rail)
+        if kind.startswith("charge.dispute."):
+            told = _dispute_kind(kind, str(shown.get("status", "")))
+            return () if told is None else _dispute(event_id, told, shown, rail)
         return _outcome(event_id, kind, shown, rail)
     except GarbledAnswerError as error:
         raise CallbackUnreadableError(str(error)) from error
@@ -67,25 +75,37 @@ def _outcome(event_id: str, kind: str, shown: Document, rail: str) -> tuple[Inbo
     )
 
 
-def _chargeback(event_id: str, shown: Document, rail: str) -> tuple[InboundNotice, ...]:
-    if str(shown.get("status", "")).startswith(_INQUIRY):
-        return ()
+def _dispute_kind(kind: str, status: str) -> InboundKind | None:
+    """Return what an event of a dispute tells; None for what moves nothing and ends nothing.
+
+    When an inquiry becomes a chargeback, Stripe opens a dispute of its own for it.
+    """
+    if kind == "charge.dispute.created":
+        return InboundKind.INQUIRY if status.startswith(_INQUIRY) else InboundKind.CHARGEBACK
+    if kind == "charge.dispute.closed":
+        return _CLOSED.get(status)
+    return None
+
+
+def _dispute(event_id: str, told: InboundKind, shown: Document, rail: str) -> tuple[InboundNotice, ...]:
     reference = shown.get("payment_intent") or shown.get("charge")
     amount, currency, name = shown.get("amount"), shown.get("currency"), shown.get("id")
     if not isinstance(reference, str) or type(amount) is not int or amount <= 0:
         raise GarbledAnswerError("the dispute has no charge or no amount")
     if not isinstance(currency, str) or not isinstance(name, str):
         raise GarbledAnswerError("the dispute has no currency or no id")
-    reason = shown.get("reason")
+    reason, details = shown.get("reason"), shown.get("evidence_details")
+    due_by = details.get("due_by") if isinstance(details, dict) else None
     return (
         InboundNotice(
             rail=rail,
             event_id=event_id,
-            kind=InboundKind.CHARGEBACK,
+            kind=told,
             rail_reference=reference,
             reference=name,
             amount_minor=amount,
             currency=currency.upper(),
             reason=reason if isinstance(reason, str) else None,
+            evidence_due_by=datetime.fromtimestamp(due_by, UTC) if type(due_by) is int else None,
         ),
     )
