@@ -14,12 +14,11 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine, text
 
+from ledger.periods import EXTEND
+
 OWNER, APP, API = "ledgerline_owner", "ledgerline_app", "ledgerline_api"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_241_551_903
-MONTHS_AHEAD = 3
-"""Periods of the ledger made ahead of time, here and every day (see `docs/ledger.md`)."""
-
 _COLLISIONS = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation, psycopg.errors.InternalError_)
 
 
@@ -45,7 +44,7 @@ def migrate(
         _give_schema(admin)
         _upgrade(admin_url, revision)
         if revision == "head":
-            admin.execute("SELECT extend_ledger_periods(now() + %s * interval '1 month')", (MONTHS_AHEAD,))
+            admin.execute(EXTEND.encode())
 
 
 def _retry_collisions(admin: psycopg.Connection, role: str, password: str | None) -> None:

@@ -8,13 +8,19 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg_pool import AsyncConnectionPool
+from temporalio.client import Client
+from temporalio.worker import Worker
 
+from activities.ledger_periods import LedgerPeriodActivities
+from embedded.temporal import EmbeddedTemporal
 from ledger.balances import account_entries, balance_at, trial_balance
 from ledger.invariants import check_books
 from ledger.migrate import migrate
 from ledger.posting import Poster
 from tests.conftest import DatabaseServer, TestDatabase
 from tests.ledger.postings import HOLD, VOID, World, posted
+from workflows.ledger_periods import LedgerPeriodsWorkflow
 
 SPLIT = "SELECT end_ledger_period(clock_timestamp() + interval '150 ms')"
 """A moment ahead: until it has the turn, more is recorded."""
@@ -216,3 +222,25 @@ async def test_a_period_ends_only_after_what_is_recorded(database: TestDatabase,
                 await admin.execute("SELECT end_ledger_period(%s)", (at,))
         with pytest.raises(psycopg.errors.InvalidParameterValue):
             await admin.execute("SELECT extend_ledger_periods(now() + interval '30 years')")
+
+
+async def test_the_daily_round_makes_the_months_that_are_missing(
+    older_database: TestDatabase, postgres: DatabaseServer, temporal: EmbeddedTemporal
+) -> None:
+    """In the sandbox of workflows, on the poster's role; a second round finds nothing to do, and posting goes on."""
+    migrated(older_database.admin_url, postgres, "0022")
+    client = await Client.connect(temporal.address, namespace=temporal.namespace)
+    queue = f"periods-{secrets.token_hex(4)}"
+    async with AsyncConnectionPool(older_database.app_url, kwargs={"autocommit": True}, open=False) as pool:
+        activities = [LedgerPeriodActivities(pool).extend_ledger_periods]
+        async with Worker(client, task_queue=queue, workflows=[LedgerPeriodsWorkflow], activities=activities):
+            made = [
+                await client.execute_workflow(LedgerPeriodsWorkflow.run, id=f"{queue}-{n}", task_queue=queue)
+                for n in range(2)
+            ]
+    assert made[0] >= 3 and made[1] == 0
+    world, poster = World(), Poster(older_database.app_url)
+    await poster.start()
+    await poster.post(world.opens(world.opening("bank"), world.opening("a")))
+    assert (await poster.post(world.move("bank", "a", 1))).refusal is None
+    await poster.stop()

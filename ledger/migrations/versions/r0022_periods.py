@@ -105,9 +105,9 @@ def _guard() -> None:
     run(
         "REVOKE ALL ON FUNCTION ledger_partition(text, timestamptz), guard_ledger_partition(text, text),"
         " ledger_period_bounds(timestamptz, timestamptz), add_ledger_period(timestamptz, timestamptz),"
-        " end_ledger_period(timestamptz), extend_ledger_periods(timestamptz) FROM PUBLIC"
+        " end_ledger_period(timestamptz), extend_ledger_periods(timestamptz), analyze_ledger() FROM PUBLIC"
     )
-    run("GRANT EXECUTE ON FUNCTION extend_ledger_periods(timestamptz) TO ledgerline_app")
+    run("GRANT EXECUTE ON FUNCTION extend_ledger_periods(timestamptz), analyze_ledger() TO ledgerline_app")
 
 
 def _follow() -> None:
