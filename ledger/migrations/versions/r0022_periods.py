@@ -9,7 +9,7 @@ from pathlib import Path
 from ledger.migrations.rewriting import column, replace_in_function, run
 
 revision = "0022"
-down_revision = "0021"
+down_revision = "0040"
 branch_labels = None
 depends_on = None
 
