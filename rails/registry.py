@@ -18,6 +18,7 @@ from rails.records import RailRecords
 ENTRY_POINT_GROUP = "ledgerline.rails"
 
 CONNECTORS = (
+    EntryPoint(name="iso8583", value="rails.adapters.iso8583.adapter:build", group=ENTRY_POINT_GROUP),
     EntryPoint(name="stripe", value="rails.adapters.stripe.adapter:build", group=ENTRY_POINT_GROUP),
     EntryPoint(name="usdc", value="rails.adapters.usdc.adapter:build", group=ENTRY_POINT_GROUP),
 )
