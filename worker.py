@@ -32,10 +32,12 @@ from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
 from activities.records import RecordActivities
 from activities.routes import Router
+from activities.watching import WatchActivities, WatchTerms
 from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
 from ledger.posting import Poster
 from logs import configure_logging
+from operations.alert_receivers import AlertReceivers
 from operations.notice_delivery import NoticeDelivery
 from operations.notice_store import NoticeStore
 from operations.rail_inbox import RailInbox
@@ -78,6 +80,7 @@ class Parts:
     rail_activities: RailActivities
     inbox: RailInbox
     records: RecordActivities
+    watch: WatchActivities
 
 
 @contextlib.asynccontextmanager
@@ -137,6 +140,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
             inbox=inbox,
             records=RecordActivities(pool),
+            watch=_open_watch(settings, pool, poster),
         )
 
 
@@ -158,6 +162,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
             parts.records.read_object,
+            parts.watch.payouts_stopped,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,
@@ -174,7 +179,13 @@ def build_background_worker(parts: Parts) -> Worker | None:
     None while nothing runs there.
     """
     notices = NoticeActivities(parts.inbox)
-    activities: list[Callable[..., Any]] = [notices.collect_rail_notices, notices.deliver_rail_notices]
+    activities: list[Callable[..., Any]] = [
+        notices.collect_rail_notices,
+        notices.deliver_rail_notices,
+        parts.watch.watch_books,
+        parts.watch.prove_books,
+        parts.watch.deliver_alerts,
+    ]
     if not BACKGROUND_WORKFLOWS and not activities:
         return None
     return Worker(
@@ -208,6 +219,23 @@ def read_secret(path: Path) -> bytes:
         return path.read_text("utf-8").strip().encode()
     except FileNotFoundError:
         return b""
+
+
+def _open_watch(settings: Settings, pool: Pool, poster: Poster) -> WatchActivities:
+    """Return the invariant watch with the receivers of alerts that are configured."""
+    key_file = settings.pagerduty_routing_key_file
+    return WatchActivities(
+        pool=pool,
+        book=poster,
+        receivers=AlertReceivers(
+            instance=settings.api_url,
+            webhook_url=settings.alert_webhook_url,
+            alertmanager_url=settings.alertmanager_url,
+            pagerduty_url=settings.pagerduty_url,
+            pagerduty_routing_key=key_file.read_text().strip() if key_file is not None else None,
+        ),
+        terms=WatchTerms(pause_seconds=settings.watch_seconds, patrol_movements=settings.watch_patrol_movements),
+    )
 
 
 async def _connect(settings: Settings, codec: EncryptionCodec) -> Client:

@@ -9,6 +9,7 @@ from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
 
 PAYMENT_WORKFLOWS = (
     ChargeWorkflow,
@@ -18,4 +19,9 @@ PAYMENT_WORKFLOWS = (
     DisputeWorkflow,
     RailNoticeWorkflow,
 )
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow,)
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
+    RailInboxWorkflow,
+    WatchBooksWorkflow,
+    ProveBooksWorkflow,
+    DeliverAlertsWorkflow,
+)
