@@ -208,7 +208,7 @@ class Account(Shown):
 
 
 class Balance(Shown):
-    """An account's balance at an instant. available = posted - pending_debits."""
+    """An account's balance at an instant. Nothing more is recorded up to its watermark."""
 
     account: str
     currency: str
@@ -217,6 +217,7 @@ class Balance(Shown):
     pending_credits: int
     available: int
     at: str
+    watermark: str
     version: int
 
 

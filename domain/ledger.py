@@ -95,6 +95,7 @@ class RecordKind(StrEnum):
     POLICY = "policy"
     FX_QUOTE = "fx_quote"
     PAYOUT_STOP = "payout_stop"
+    WEBHOOK_ENDPOINT = "webhook_endpoint"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 
 

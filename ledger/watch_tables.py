@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from ledger.schema import metadata
+from ledger.columns import metadata
 
 
 def _column(name: str, kind: Any, *, null: bool = False, key: bool = False) -> Column[Any]:

@@ -12,6 +12,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.ledger import Posting, PostingResult
     from domain.rail import RailAnswer, RailRequest
+    from domain.webhooks import DeliverTo, DeliveryReport
     from workflows import policies
     from workflows.ports import (
         INQUIRY_SECONDS,
@@ -26,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         RecordPort,
         RoutePlan,
         StoredObject,
+        WebhookPort,
     )
     from workflows.watch_ports import AskStop, StopPort
 
@@ -114,4 +116,15 @@ async def payouts_stopped(stop: AskStop) -> bool:
         start_to_close_timeout=timedelta(seconds=10),
         retry_policy=policies.RETRY_UNTIL_DONE,
         summary=f"are payouts in {stop.currency} stopped?",
+    )
+
+
+async def deliver_webhooks(to: DeliverTo) -> DeliveryReport:
+    """Run one round of delivery on whichever background worker is free."""
+    return await workflow.execute_activity_method(
+        WebhookPort.deliver_webhooks,
+        to,
+        start_to_close_timeout=policies.WEBHOOK_ROUND_TIMEOUT,
+        heartbeat_timeout=policies.WEBHOOK_HEARTBEAT_TIMEOUT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
     )

@@ -35,6 +35,13 @@ RAIL_DEADLINE_SECONDS = 2.5
 ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
 """The activity answers by itself at the rail's deadline; this only catches a worker that hangs."""
 
+WEBHOOK_ROUND_TIMEOUT = timedelta(minutes=30)
+"""A round ends by itself after a minute, or when what it is sending is answered: 200 hanging requests, one after
+another, are stored and left between any two. This only bounds a worker that lives and does nothing."""
+
+WEBHOOK_HEARTBEAT_TIMEOUT = timedelta(seconds=8)
+"""Four missed heartbeats: then another worker takes the endpoint over, and the lease keeps the first one out."""
+
 SLOW_RAIL_MARGIN = timedelta(seconds=10)
 """What an order to a rail of its own pace may take beyond the deadline, at which the activity answers by itself."""
 

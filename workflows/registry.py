@@ -10,6 +10,7 @@ from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 PAYMENT_WORKFLOWS = (
     ChargeWorkflow,
@@ -24,4 +25,5 @@ BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     WatchBooksWorkflow,
     ProveBooksWorkflow,
     DeliverAlertsWorkflow,
+    WebhookDeliveryWorkflow,
 )

@@ -5,7 +5,7 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Integer, LargeBinary, Nume
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger.migrate import migrate
-from ledger.watch_tables import ledger_watch
+from ledger.schema import metadata
 from tests.conftest import TestDatabase
 
 TYPES = {
@@ -35,7 +35,7 @@ def test_metadata_is_what_the_migrations_build(database: TestDatabase) -> None:
     with psycopg.connect(database.admin_url) as connection:
         built = set(connection.execute(COLUMNS).fetchall())
         keys = set(connection.execute(KEYS).fetchall())
-    columns = [(table, column) for table in ledger_watch.metadata.tables.values() for column in table.columns]
+    columns = [(table, column) for table in metadata.tables.values() for column in table.columns]
     assert built == {
         (
             table.name,

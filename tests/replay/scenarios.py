@@ -8,6 +8,7 @@ from temporalio.client import WorkflowHandle
 from domain.dispute import Dispute
 from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
+from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
@@ -378,5 +379,6 @@ SCENARIOS: dict[str, Scenario] = {
         notice_waits_for_the_inquiry,
         notice_contradicting,
         notice_into_suspense,
+        webhook_woken_then_disabled,
     )
 }
