@@ -89,7 +89,6 @@ class Parts:
     webhook_secrets: WebhookSecrets
     inbox: RailInbox
     records: RecordActivities
-    watch: WatchActivities
 
 
 @contextlib.asynccontextmanager
@@ -152,7 +151,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             webhook_secrets=secrets,
             inbox=inbox,
             records=RecordActivities(pool),
-            watch=_open_watch(settings, pool, poster),
         )
 
 
@@ -186,7 +184,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
             parts.records.read_object,
-            parts.watch.payouts_stopped,
+            watch_of(parts).payouts_stopped,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,
@@ -202,13 +200,13 @@ def build_background_worker(parts: Parts) -> Worker | None:
 
     None while nothing runs there.
     """
-    notices = NoticeActivities(parts.inbox)
+    notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
     activities: list[Callable[..., Any]] = [
         notices.collect_rail_notices,
         notices.deliver_rail_notices,
-        parts.watch.watch_books,
-        parts.watch.prove_books,
-        parts.watch.deliver_alerts,
+        watch.watch_books,
+        watch.prove_books,
+        watch.deliver_alerts,
         parts.webhook_activities.deliver_webhooks,
     ]
     if not BACKGROUND_WORKFLOWS and not activities:
@@ -247,12 +245,13 @@ def read_secret(path: Path) -> bytes:
         return b""
 
 
-def _open_watch(settings: Settings, pool: Pool, poster: Poster) -> WatchActivities:
+def watch_of(parts: Parts) -> WatchActivities:
     """Return the invariant watch with the receivers of alerts that are configured."""
+    settings = parts.settings
     key_file = settings.pagerduty_routing_key_file
     return WatchActivities(
-        pool=pool,
-        book=poster,
+        pool=parts.pool,
+        book=parts.poster,
         receivers=AlertReceivers(
             instance=settings.api_url,
             webhook_url=settings.alert_webhook_url,
