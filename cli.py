@@ -19,6 +19,7 @@ COMMANDS = {
     "routing": "show what another routing policy would have done with past traffic",
     "replay": "replay a workflow's history against today's code and print its timeline",
     "verify": "check the books: trial balance zero, every balance the sum of its entries",
+    "watch": "what the invariant watch found, and letting stopped payouts go again",
     "risk": "train the risk model",
     "bench": "run the benchmarks beside their peers",
 }

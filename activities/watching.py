@@ -23,8 +23,8 @@ from domain.book import BookWriter
 from domain.payout_stop import VIOLATIONS_NAMED, PayoutStop, StopStatus, stop_posting
 from domain.timestamps import rfc3339
 from ledger.invariants import Violation
-from ledger.violations import remember, stops_needed, store_report
-from ledger.watch import PATROL_MOVEMENTS, WatchBusyError, WatchRun, accept_guards, check_new, prove_whole_book
+from ledger.violations import acknowledged_changes, remember, stops_needed, store_report
+from ledger.watch import PATROL_MOVEMENTS, WatchBusyError, WatchRun, accept_guards, check_new, prove_whole_book, rebase
 from operations.alert_formats import Alert
 from operations.alert_receivers import AlertNotDeliveredError, AlertReceivers
 from workflows.watch_ports import AskStop, BooksWatched, StopPort, WatchPort
@@ -91,6 +91,8 @@ class WatchActivities(WatchPort, StopPort):
             }
             await store_report(connection, "full", proof.checked_at, document)
             await self._act(connection, proof.violations, by="full", at=proof.checked_at)
+            if await acknowledged_changes(connection):
+                await rebase(connection)
             await accept_guards(connection, proof.guards)
         _log.info("the whole book was proved", extra=document)
         return not proof.violations

@@ -84,6 +84,11 @@ _NEEDED = f"""
     GROUP BY 1, 2
 """
 
+_CHANGES = """
+    SELECT FROM ledger_violations WHERE kind IN ('verified_totals_changed', 'last_entry_changed')
+        AND gone_at IS NULL AND acknowledged_at IS NOT NULL LIMIT 1
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeededStop:
@@ -121,6 +126,12 @@ async def remember(
         await cursor.execute(_ACKNOWLEDGED.encode())
         await cursor.execute(_ALERTS.encode())
     return new
+
+
+async def acknowledged_changes(connection: AsyncConnection) -> bool:
+    """Tell whether a person has taken note of a change behind the watch that every proof goes on finding."""
+    row = await (await connection.execute(_CHANGES)).fetchone()
+    return row is not None
 
 
 async def stops_needed(connection: AsyncConnection) -> list[NeededStop]:
