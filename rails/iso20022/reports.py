@@ -1,0 +1,155 @@
+"""What banks report of orders: pain.002, pacs.002, camt.053, camt.054 and pacs.004 read into one wire type.
+
+Decides which element says what. Whether a report can be believed of an order, and what several of them amount
+to, is `standing.py`'s.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rails.iso20022.documents import Element, Schemas, amount_of, child, children, text
+
+PAIN_002 = "pain.002.001.10"
+PACS_002 = "pacs.002.001.10"
+PACS_004 = "pacs.004.001.09"
+CAMT_053 = "camt.053.001.08"
+CAMT_054 = "camt.054.001.08"
+REPORTS = frozenset({PAIN_002, PACS_002, PACS_004, CAMT_053, CAMT_054})
+
+
+class Word(StrEnum):
+    """What a report says. STATUS: a status code. BOOKED: money left the account. RETURNED: it came back."""
+
+    STATUS = "status"
+    BOOKED = "booked"
+    RETURNED = "returned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReport:
+    """What one message says of one order, or of a whole file where `end_to_end_id` is None.
+
+    `amount_minor` and `currency` are None where the message has no amount. `account` is the IBAN or number
+    a booking is on.
+    """
+
+    word: Word
+    message_id: str | None
+    end_to_end_id: str | None
+    status: str | None = None
+    reason: str | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    account: str | None = None
+
+
+def read_reports(body: bytes, schemas: Schemas) -> tuple[OrderReport, ...]:
+    """Return everything one message says of orders.
+
+    Raises:
+        InvalidDocumentError: the message says nothing that can be believed. Not retryable.
+    """
+    message, root = schemas.read(body, REPORTS)
+    readers = {
+        PAIN_002: _read_pain_002,
+        PACS_002: _read_pacs_002,
+        PACS_004: _read_pacs_004,
+        CAMT_053: _read_bookings,
+        CAMT_054: _read_bookings,
+    }
+    return tuple(readers[message](root))
+
+
+def _read_pain_002(root: Element) -> Iterator[OrderReport]:
+    report = child(root, "CstmrPmtStsRpt")
+    group = child(report, "OrgnlGrpInfAndSts")
+    yield from _whole_file(group, text(group, "OrgnlMsgId"))
+    for batch in children(report, "OrgnlPmtInfAndSts"):
+        for transaction in children(batch, "TxInfAndSts"):
+            yield _status(transaction, text(group, "OrgnlMsgId"))
+
+
+def _read_pacs_002(root: Element) -> Iterator[OrderReport]:
+    report = child(root, "FIToFIPmtStsRpt")
+    group_id = None
+    for group in children(report, "OrgnlGrpInfAndSts"):
+        group_id = text(group, "OrgnlMsgId")
+        yield from _whole_file(group, group_id)
+    for transaction in children(report, "TxInfAndSts"):
+        yield _status(transaction, text(transaction, "OrgnlGrpInf/OrgnlMsgId") or group_id)
+
+
+def _whole_file(group: Element, message_id: str | None) -> Iterator[OrderReport]:
+    """A group status speaks of every order only when it refuses the whole file."""
+    if text(group, "GrpSts") == "RJCT":
+        yield OrderReport(
+            word=Word.STATUS, message_id=message_id, end_to_end_id=None, status="RJCT", reason=_reason(group)
+        )
+
+
+def _status(transaction: Element, message_id: str | None) -> OrderReport:
+    return OrderReport(
+        word=Word.STATUS,
+        message_id=message_id,
+        end_to_end_id=text(transaction, "OrgnlEndToEndId"),
+        status=text(transaction, "TxSts"),
+        reason=_reason(transaction),
+    )
+
+
+def _read_pacs_004(root: Element) -> Iterator[OrderReport]:
+    returned = child(root, "PmtRtr")
+    group_id = text(returned, "OrgnlGrpInf/OrgnlMsgId")
+    for transaction in children(returned, "TxInf"):
+        amount_minor, currency = amount_of(child(transaction, "RtrdIntrBkSttlmAmt"))
+        yield OrderReport(
+            word=Word.RETURNED,
+            message_id=text(transaction, "OrgnlGrpInf/OrgnlMsgId") or group_id,
+            end_to_end_id=text(transaction, "OrgnlEndToEndId"),
+            reason=_code(transaction, "RtrRsnInf/Rsn"),
+            amount_minor=amount_minor,
+            currency=currency,
+        )
+
+
+def _read_bookings(root: Element) -> Iterator[OrderReport]:
+    """Booked debits are orders carried out; booked credits are returns only where they say so.
+
+    Whoever pays us chooses the end-to-end id, so a credit that bears one of ours proves nothing by itself.
+    """
+    for account in children(root, "BkToCstmrDbtCdtNtfctn/Ntfctn") + children(root, "BkToCstmrStmt/Stmt"):
+        number = text(account, "Acct/Id/IBAN") or text(account, "Acct/Id/Othr/Id")
+        for entry in children(account, "Ntry"):
+            if text(entry, "Sts/Cd") != "BOOK":
+                continue
+            for details in children(entry, "NtryDtls/TxDtls"):
+                yield from _booking(entry, details, number)
+
+
+def _booking(entry: Element, details: Element, account: str | None) -> Iterator[OrderReport]:
+    credit = (text(details, "CdtDbtInd") or text(entry, "CdtDbtInd")) == "CRDT"
+    reversed_entry = text(entry, "RvslInd") == "true"
+    returned = child(details, "RtrInf") is not None or reversed_entry
+    if credit != returned:
+        return
+    amount = child(details, "Amt")
+    amount_minor, currency = amount_of(amount if amount is not None else child(entry, "Amt"))
+    yield OrderReport(
+        word=Word.RETURNED if credit else Word.BOOKED,
+        message_id=text(details, "Refs/MsgId"),
+        end_to_end_id=text(details, "Refs/EndToEndId"),
+        reason=_code(details, "RtrInf/Rsn"),
+        amount_minor=amount_minor,
+        currency=currency,
+        account=account,
+    )
+
+
+def _reason(element: Element) -> str | None:
+    return _code(element, "StsRsnInf/Rsn")
+
+
+def _code(element: Element, path: str) -> str | None:
+    return text(element, f"{path}/Cd") or text(element, f"{path}/Prtry")
+

@@ -1,0 +1,134 @@
+"""What all reports of one order amount to, in whatever order they came (semantics rules 7, 8 and 29).
+
+Decides by the tables in `reason_codes.json`. The reading never depends on the order of arrival: banks send a
+booking before the status it follows, a return before the booking, and the same message twice.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domain.rail import DeclineClass, Outcome
+from rails.iso20022.reports import OrderReport, Word
+
+NOT_ATTEMPTED = "not_attempted"
+ARRIVED_BEFORE = "arrived_before"
+
+
+def _read_tables() -> dict[str, Any]:
+    tables: dict[str, Any] = json.loads((Path(__file__).parent / "reason_codes.json").read_text("utf-8"))
+    assert tables["source"] and tables["as_of"], "a table of codes names its source and date"
+    return tables
+
+
+_TABLES = _read_tables()
+CREDIT_TRANSFER: Mapping[str, str] = _TABLES["statuses"]["credit_transfer"]
+INSTANT: Mapping[str, str] = _TABLES["statuses"]["instant"]
+"""Status code -> settled, pending, rejected or unclear, by scheme: ACCP confirms an instant transfer, and only
+announces a credit transfer."""
+
+REASONS: Mapping[str, str] = {code: row["reading"] for code, row in _TABLES["reasons"].items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """Money of an order that had left and came back."""
+
+    reason: str | None
+    amount_minor: int | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where one order stands. `returned`: it was carried out, and came back."""
+
+    outcome: Outcome
+    code: str | None = None
+    decline_class: DeclineClass | None = None
+    returned: Returned | None = None
+    detail: str | None = None
+
+
+def about(reports: Iterable[OrderReport], reference: str) -> tuple[OrderReport, ...]:
+    """Return the reports of this very order: its own, and refusals of the file it was in."""
+    return tuple(
+        report
+        for report in reports
+        if (report.end_to_end_id == reference and report.message_id in (reference, None))
+        or (report.end_to_end_id is None and report.message_id == reference)
+    )
+
+
+def standing(
+    reports: Iterable[OrderReport],
+    reference: str,
+    statuses: Mapping[str, str],
+    *,
+    amount_minor: int | None = None,
+    currency: str | None = None,
+) -> Standing | None:
+    """Return where an order stands, None where no report speaks of it.
+
+    A booking of another amount, or an order both rejected and booked, is UNKNOWN: a person looks.
+    """
+    own = about(reports, reference)
+    carried_out = [report for report in own if report.word is not Word.STATUS]
+    readings = [_reading(report, statuses) for report in own if report.word is Word.STATUS]
+    rejections = [
+        reading for reading in readings if reading.outcome in (Outcome.DECLINED, Outcome.NOT_ATTEMPTED)
+    ]
+    wrong = [
+        report
+        for report in carried_out
+        if report.word is Word.BOOKED and amount_minor is not None and _terms(report) != (amount_minor, currency)
+    ]
+    settled = bool(carried_out) or any(reading.outcome is Outcome.APPROVED for reading in readings)
+    if wrong:
+        return Standing(outcome=Outcome.UNKNOWN, detail="booked with another amount than ordered")
+    if settled and rejections:
+        return Standing(outcome=Outcome.UNKNOWN, detail=f"both carried out and rejected ({rejections[0].code})")
+    if settled:
+        return Standing(outcome=Outcome.APPROVED, returned=_returned(carried_out))
+    if rejections:
+        return rejections[0]
+    if any(reading.outcome is Outcome.PENDING for reading in readings):
+        return Standing(outcome=Outcome.PENDING)
+    return readings[0] if readings else None
+
+
+def _reading(report: OrderReport, statuses: Mapping[str, str]) -> Standing:
+    meaning = statuses.get(report.status or "", "unclear")
+    if meaning == "settled":
+        return Standing(outcome=Outcome.APPROVED)
+    if meaning == "pending":
+        return Standing(outcome=Outcome.PENDING)
+    if meaning != "rejected":
+        return Standing(outcome=Outcome.UNKNOWN, detail=f"status {report.status} decides nothing")
+    reading = REASONS.get(report.reason or "", DeclineClass.HARD)
+    if reading == ARRIVED_BEFORE:
+        # The duplicate was refused: the order itself is there, and its own report will say how it fares.
+        return Standing(outcome=Outcome.PENDING, detail="the bank had it already")
+    if reading == NOT_ATTEMPTED:
+        return Standing(outcome=Outcome.NOT_ATTEMPTED, code=report.reason, detail=f"rejected: {report.reason}")
+    return Standing(
+        outcome=Outcome.DECLINED, code=report.reason or report.status, decline_class=DeclineClass(reading)
+    )
+
+
+def _returned(carried_out: Iterable[OrderReport]) -> Returned | None:
+    """One return, however many messages tell of it; the one that names a reason is preferred."""
+    returns = sorted(
+        (report for report in carried_out if report.word is Word.RETURNED),
+        key=lambda report: (report.reason is None, report.amount_minor or 0),
+    )
+    if not returns:
+        return None
+    first = returns[0]
+    return Returned(reason=first.reason, amount_minor=first.amount_minor, currency=first.currency)
+
+
+def _terms(report: OrderReport) -> tuple[int | None, str | None]:
+    return report.amount_minor, report.currency
