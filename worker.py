@@ -95,8 +95,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         poster = Poster(settings.database_url, sign=AuditSigner.open(settings.audit_key_path).sign)
         await poster.start()
         stack.push_async_callback(poster.stop)
-        rails = build_rails(sandbox_url=settings.rails_url, configurations=read_configurations(settings.rails_path))
+        rails = build_rails(
+            sandbox_url=settings.rails_url,
+            configurations=read_configurations(settings.rails_path),
+            database_url=settings.database_url,
+        )
         stack.push_async_callback(rails.aclose)
+        await rails.start()
         health, board = RailHealth(), OutcomeBoard()
         router = Router(rails=rails, health=health, pool=pool)
         await router.start()

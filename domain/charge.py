@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.identifiers import Mode
+from domain.inquiry import Inquiries, unknown_document
 from domain.money import check_amount
 from domain.rail import Attempt, DeclineClass, Outcome, RouteOption
 from domain.risk import RiskAssessment
@@ -69,7 +70,7 @@ class Charge:
     next_action: Mapping[str, str] | None = None
     next_check_at: datetime | None = None
     capture_before: datetime | None = None
-    inquiries: tuple[Mapping[str, str], ...] = ()
+    inquiries: Inquiries = ()
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
@@ -118,9 +119,8 @@ def charge_document(charge: Charge) -> dict[str, Any]:
         "livemode": charge.mode is Mode.LIVE,
         "created_at": rfc3339(charge.created_at),
     }
-    if charge.inquiries:
-        document["unknown"] = {"inquiries": [dict(inquiry) for inquiry in charge.inquiries]}
-    return document
+    unknown = unknown_document(charge.inquiries)
+    return document if unknown is None else {**document, "unknown": unknown}
 
 
 def _risk_document(risk: RiskAssessment | None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.identifiers import Mode
+from domain.inquiry import Inquiries, unknown_document
 from domain.money import check_amount
 from domain.rail import RouteOption
 from domain.timestamps import rfc3339
@@ -45,6 +46,7 @@ class Payout:
     failure_code: str | None = None
     failure_detail: str | None = None
     next_check_at: datetime | None = None
+    inquiries: Inquiries = ()
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
@@ -52,7 +54,7 @@ class Payout:
 
 def payout_document(payout: Payout) -> dict[str, Any]:
     """Return the payout as the API and its events show it."""
-    return {
+    document: dict[str, Any] = {
         "id": payout.id,
         "object": "payout",
         "status": payout.status.value,
@@ -69,3 +71,5 @@ def payout_document(payout: Payout) -> dict[str, Any]:
         "livemode": payout.mode is Mode.LIVE,
         "created_at": rfc3339(payout.created_at),
     }
+    unknown = unknown_document(payout.inquiries)
+    return document if unknown is None else {**document, "unknown": unknown}

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from domain.inquiry import Inquiries
+
 
 class Flow(StrEnum):
     """What a rail can be asked to do; an adapter has one capability per flow."""
@@ -131,3 +133,14 @@ class Attempt:
     requested_at: datetime | None = None
     segment: dict[str, str] | None = None
     cost_minor: int | None = None
+    inquiries: Inquiries = ()
+
+
+def trail_with(known: Inquiries, *attempts: Attempt) -> Inquiries:
+    """Return an object's trail of inquiries with what its attempts have by now been asked about.
+
+    An attempt brings everything asked about it, so the result is the same however often this is said.
+    """
+    asked = {attempt.rail_key: attempt.inquiries for attempt in attempts if attempt.inquiries}
+    kept = tuple(one for one in known if one.rail_key not in asked)
+    return kept + tuple(one for attempt in attempts for one in asked.get(attempt.rail_key, ()))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.identifiers import Mode
+from domain.inquiry import Inquiries, unknown_document
 from domain.money import check_amount
 from domain.timestamps import rfc3339
 
@@ -44,6 +45,7 @@ class Refund:
     failure_code: str | None = None
     failure_detail: str | None = None
     next_check_at: datetime | None = None
+    inquiries: Inquiries = ()
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
@@ -51,7 +53,7 @@ class Refund:
 
 def refund_document(refund: Refund) -> dict[str, Any]:
     """Return the refund as the API and its events show it."""
-    return {
+    document: dict[str, Any] = {
         "id": refund.id,
         "object": "refund",
         "status": refund.status.value,
@@ -69,3 +71,5 @@ def refund_document(refund: Refund) -> dict[str, Any]:
         "livemode": refund.mode is Mode.LIVE,
         "created_at": rfc3339(refund.created_at),
     }
+    unknown = unknown_document(refund.inquiries)
+    return document if unknown is None else {**document, "unknown": unknown}

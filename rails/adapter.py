@@ -6,7 +6,7 @@ Decides nothing: routing reads the profiles, `outcomes.py` reads the answers.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from domain.rail import Flow, RailAnswer, RailRequest
 from rails.banking_days import CutOff, seconds_until_taken
@@ -60,7 +60,7 @@ class RailProfile:
     `settlement_seconds`: from approval to final money. `final_funds`: the approval itself is final.
     `idempotent`: a re-sent rail key is never done twice. `not_found_final_after_seconds`: an order
     the rail doesn't know that long after it was sent will never happen; None: it gives no such
-    promise. `sandbox`: moves no real money, so live mode never sees it.
+    promise. `sandbox`: moves no real money, so test mode sees it and live mode never does.
     `approval_prior`: expected share of approvals before anything was learned. `brands`: the card
     brands it takes, None for all. `amount_limits` by currency. `cut_off`: None around the clock.
     """
@@ -134,6 +134,15 @@ class RailAdapter(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Tended(Protocol):
+    """An adapter with work of its own between orders, such as looking after transactions until they are final."""
+
+    async def start(self) -> None:
+        """Begin, in the background of the running event loop; `aclose` ends it."""
         ...
 
 

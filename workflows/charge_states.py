@@ -171,19 +171,6 @@ def void_attempt(charge: Charge) -> Attempt:
     return _follow_up(charge, void_operation(charge.id), Flow.VOID, charge.amount_minor)
 
 
-def finding(outcome: str, actor: str) -> RailAnswer:
-    """Return a person's finding as the answer the rail never gave."""
-    if outcome == "approved":
-        return RailAnswer(outcome=Outcome.APPROVED, final_funds=True, detail=f"resolved by {actor}")
-    assert outcome == "declined", outcome
-    return RailAnswer(
-        outcome=Outcome.DECLINED,
-        decline_code="resolved_as_declined",
-        decline_class=DeclineClass.HARD,
-        detail=f"resolved by {actor}",
-    )
-
-
 def conflict_answer(charge: Charge, detail: str) -> UpdateAnswer:
     """Return the conflict of an update that the charge's state does not allow."""
     expired = charge.status is ChargeStatus.EXPIRED

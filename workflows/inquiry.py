@@ -8,13 +8,12 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from domain.identifiers import Mode
-    from domain.rail import DEFINITE_OUTCOMES, RailAnswer
+    from domain.inquiry import Inquiries, Inquiry, Witness
+    from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Outcome, RailAnswer
     from domain.timestamps import rfc3339
     from workflows import effects
     from workflows.policies import inquiry_delays
     from workflows.ports import RailInquiry
-
-Evidence = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +24,40 @@ class InquiryProgress:
     """
 
     next_check_at: datetime
-    asked: tuple[Evidence, ...]
+    asked: Inquiries
     exhausted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a person established about an order, and from what: it stands in for the rail's answer."""
+
+    answer: RailAnswer
+    by: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """The definite answer to an order, and the whole trail that led to it."""
+
+    answer: RailAnswer
+    asked: Inquiries
+
+
+def persons_finding(outcome: str, *, by: str, evidence: str) -> Finding:
+    """Return a person's finding (`approved` or `declined`) as the answer the rail never gave."""
+    if outcome == "approved":
+        answer = RailAnswer(outcome=Outcome.APPROVED, final_funds=True, detail=f"resolved by {by}")
+    else:
+        assert outcome == "declined", outcome
+        answer = RailAnswer(
+            outcome=Outcome.DECLINED,
+            decline_code="resolved_as_declined",
+            decline_class=DeclineClass.HARD,
+            detail=f"resolved by {by}",
+        )
+    return Finding(answer=answer, by=by, evidence=evidence)
 
 
 async def resolve_by_inquiry(
@@ -34,13 +65,14 @@ async def resolve_by_inquiry(
     mode: Mode,
     *,
     report: Callable[[InquiryProgress], Awaitable[None]],
-    decided_by_person: Callable[[], RailAnswer | None],
-) -> RailAnswer:
+    decided_by_person: Callable[[], Finding | None],
+) -> Resolution:
     """Return the definite answer, however long it takes: the rail's own, or a person's with evidence.
 
-    `report` commits each step of the asking to the object, so that people see when and what was asked.
+    `report` commits each step of the asking to the object, so that people see when and what was asked;
+    the last question is in what is returned.
     """
-    asked: tuple[Evidence, ...] = ()
+    asked: Inquiries = ()
     exhausted = False
     for delay_seconds, last_of_budget in inquiry_delays(mode):
         next_check_at = workflow.now() + timedelta(seconds=delay_seconds)
@@ -49,18 +81,42 @@ async def resolve_by_inquiry(
             await workflow.wait_condition(lambda: decided_by_person() is not None, timeout=delay_seconds)
         except TimeoutError:
             answer = await effects.inquire(question)
+            asked = (*asked, _answered(question, answer))
         else:
-            decision = decided_by_person()
-            assert decision is not None
-            return decision
-        asked = (*asked, _evidence(answer))
+            finding = decided_by_person()
+            assert finding is not None
+            return Resolution(answer=finding.answer, asked=(*asked, _found(question, finding)))
         if answer.outcome in DEFINITE_OUTCOMES:
-            return answer
+            return Resolution(answer=answer, asked=asked)
         exhausted = exhausted or last_of_budget
     raise AssertionError("the schedule of inquiries has no end")
 
 
-def _evidence(answer: RailAnswer) -> Evidence:
-    asked_at = rfc3339(workflow.now())
-    assert asked_at is not None
-    return {"asked_at": asked_at, "answered": answer.outcome.value, "detail": answer.detail or ""}
+def _answered(question: RailInquiry, answer: RailAnswer) -> Inquiry:
+    return Inquiry(
+        rail_key=question.rail_key,
+        rail=question.rail,
+        asked_at=_now(),
+        witness=Witness.RAIL,
+        by=question.rail,
+        answered=answer.outcome.value,
+        detail=answer.detail or answer.decline_code or "",
+    )
+
+
+def _found(question: RailInquiry, finding: Finding) -> Inquiry:
+    return Inquiry(
+        rail_key=question.rail_key,
+        rail=question.rail,
+        asked_at=_now(),
+        witness=Witness.PERSON,
+        by=finding.by,
+        answered=finding.answer.outcome.value,
+        evidence=finding.evidence,
+    )
+
+
+def _now() -> str:
+    written = rfc3339(workflow.now())
+    assert written is not None
+    return written

@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.identifiers import rail_key
     from domain.ledger import KeyClaim, PostingResult, Record, RefusalCode
     from domain.payout import Payout, PayoutStatus, payout_document
-    from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest
+    from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest, trail_with
     from domain.timestamps import rfc3339
     from workflows import effects, policies, search_attributes
     from workflows.committing import commit_next_version
@@ -190,7 +190,12 @@ class PayoutWorkflow:
             )
             extra = (self._exception,)
         await self._commit(
-            replace(self._payout, status=status, next_check_at=progress.next_check_at),
+            replace(
+                self._payout,
+                status=status,
+                next_check_at=progress.next_check_at,
+                inquiries=trail_with(self._payout.inquiries, waiting),
+            ),
             event="payout.unknown" if first and not pending else None,
             attempts=(waiting,) if first else (),
             extra=extra,
@@ -206,6 +211,7 @@ class PayoutWorkflow:
         extra: tuple[Record, ...] = (),
     ) -> bool:
         """Commit the payout's next version; True if an earlier run of this step had done so."""
+        payout = replace(payout, inquiries=trail_with(payout.inquiries, *attempts))
         if self._exception is not None and payout.status in (PayoutStatus.PAID, PayoutStatus.FAILED):
             closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
             extra, self._exception = (*extra, closed), None

@@ -24,8 +24,8 @@ def attempt_record(attempt: Attempt) -> Record:
     """Return the attempt's row: version 1 is the write-ahead, 2 an open answer, 3 the definite one."""
     version = {Outcome.SENT: 1, Outcome.UNKNOWN: 2, Outcome.PENDING: 2}.get(attempt.outcome, 3)
     document: dict[str, Any] = asdict(attempt)
-    for fact in ("segment", "cost_minor"):
-        if document[fact] is None:
+    for fact in ("segment", "cost_minor", "inquiries"):
+        if document[fact] is None or document[fact] == ():
             del document[fact]
     document["status"] = attempt.outcome.value
     document["requested_at"] = rfc3339(attempt.requested_at)

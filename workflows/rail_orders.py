@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.identifiers import Mode, rail_key
     from domain.rail import Attempt, Outcome, RailAnswer, RailRequest
     from workflows import effects, failover
-    from workflows.inquiry import InquiryProgress, resolve_by_inquiry
+    from workflows.inquiry import Finding, InquiryProgress, resolve_by_inquiry
     from workflows.ports import RailInquiry
 
 
@@ -26,6 +26,7 @@ def renumbered(attempt: Attempt, rail: str | None = None) -> Attempt:
         decline_code=None,
         decline_class=None,
         rail_reference=None,
+        inquiries=(),
         reason=f"{attempt.rail} said {attempt.decline_code or attempt.outcome}",
         requested_at=workflow.now(),
     )
@@ -36,15 +37,18 @@ async def give_order(
     attempt: Attempt,
     *,
     report: Callable[[InquiryProgress, Attempt], Awaitable[None]],
-    decided_by_person: Callable[[], RailAnswer | None] = lambda: None,
+    decided_by_person: Callable[[], Finding | None] = lambda: None,
 ) -> tuple[Attempt, RailAnswer]:
-    """Return the attempt with its definite answer, however long the rail takes to tell."""
+    """Return the attempt with its definite answer, however long the rail takes to tell.
+
+    What was asked and answered on the way is on the attempt, here and at each `report`.
+    """
     answer = await effects.attempt(request)
     if answer.outcome in (Outcome.UNKNOWN, Outcome.PENDING):
         waiting = failover.with_answer(attempt, answer)
 
         async def report_waiting(progress: InquiryProgress) -> None:
-            await report(progress, waiting)
+            await report(progress, replace(waiting, inquiries=progress.asked))
 
         question = RailInquiry(
             rail=attempt.rail,
@@ -53,7 +57,8 @@ async def give_order(
             sent_at=attempt.requested_at or workflow.now(),
             mode=request.mode,
         )
-        answer = await resolve_by_inquiry(
+        resolution = await resolve_by_inquiry(
             question, Mode(request.mode), report=report_waiting, decided_by_person=decided_by_person
         )
+        answer, attempt = resolution.answer, replace(attempt, inquiries=resolution.asked)
     return failover.with_answer(attempt, answer), answer

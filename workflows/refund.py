@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.facts import Fact, RefundFailed, RefundReserved, RefundSucceeded
     from domain.identifiers import rail_key
     from domain.ledger import KeyClaim, PostingResult, Record, RefundGuard, RefusalCode
-    from domain.rail import Attempt, Flow, Outcome, RailAnswer, RailRequest
+    from domain.rail import Attempt, Flow, Outcome, RailAnswer, RailRequest, trail_with
     from domain.refund import Refund, RefundStatus, refund_document
     from domain.timestamps import rfc3339
     from workflows import policies, search_attributes
@@ -161,7 +161,12 @@ class RefundWorkflow:
             )
             extra = (self._exception,)
         await self._commit(
-            replace(self._refund, status=status, next_check_at=progress.next_check_at),
+            replace(
+                self._refund,
+                status=status,
+                next_check_at=progress.next_check_at,
+                inquiries=trail_with(self._refund.inquiries, waiting),
+            ),
             event=f"refund.{status}" if first else None,
             attempts=(waiting,) if first else (),
             extra=extra,
@@ -178,6 +183,7 @@ class RefundWorkflow:
         extra: tuple[Record, ...] = (),
     ) -> bool:
         """Commit the refund's next version; True if an earlier run of this step had done so."""
+        refund = replace(refund, inquiries=trail_with(refund.inquiries, *attempts))
         if self._exception is not None and refund.status in (RefundStatus.SUCCEEDED, RefundStatus.FAILED):
             closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
             extra, self._exception = (*extra, closed), None
