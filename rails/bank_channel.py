@@ -102,6 +102,21 @@ def open_channel(rail: str, configuration: RailConfiguration) -> BankChannel:
     )
 
 
+def acknowledges(reply: Reply, file_id: str) -> bool:
+    """Tell whether a reply is the bank's own word that it has read this file, whatever it thinks of it.
+
+    Taken (2xx) or refused with a status report in the mailbox (422), a JSON object with the file's `msg_id`.
+    Anything else, a 200 of whoever stands in between included, proves nothing.
+    """
+    if not 200 <= reply.status < 300 and reply.status != 422:
+        return False
+    try:
+        told = json.loads(reply.body)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and told.get("msg_id") == file_id
+
+
 def credentials(rail: str, configuration: RailConfiguration) -> Mapping[str, str]:
     """Return the headers a bank knows us by, none where no `user` is configured.
 

@@ -173,6 +173,7 @@ class PayoutWorkflow:
             destination=dict(payout.destination),
             deadline_seconds=policies.RAIL_DEADLINE_SECONDS,
             resumed=resumed,
+            requested_at=attempt.requested_at,
         )
 
     async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:

@@ -11,6 +11,7 @@ from lxml import etree
 from lxml.builder import ElementMaker
 
 from domain.money import exponent
+from rails.configuration import RailConfiguration
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:"
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -73,6 +74,16 @@ class Schemas:
             raise InvalidDocumentError(f"a {message or 'document without a namespace'} was not expected")
         self.check(root, message)
         return message, root
+
+
+def schemas_of(configuration: RailConfiguration) -> Schemas:
+    """Return the shipped schemas, with those of the folder `schemas` before them where a line names one.
+
+    Raises:
+        ValueError: the folder is not there. Not retryable.
+    """
+    folder = configuration.get("schemas")
+    return Schemas(Path(folder).expanduser() if folder else None)
 
 
 def maker(message: str) -> Any:

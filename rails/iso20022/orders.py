@@ -99,9 +99,7 @@ def render_pacs_008(order: CreditTransfer, schemas: Schemas) -> bytes:
         e.PmtTpInf(e.SvcLvl(e.Cd("SEPA")), e.LclInstrm(e.Cd("INST"))),
     )
     transaction = e.CdtTrfTxInf(
-        e.PmtId(
-            e.InstrId(order.reference), e.EndToEndId(order.reference), e.TxId(order.reference), e.UETR(order.uetr)
-        ),
+        e.PmtId(e.InstrId(order.reference), e.EndToEndId(order.reference), e.TxId(order.reference), e.UETR(order.uetr)),
         e.IntrBkSttlmAmt(amount, Ccy=order.currency),
         e.AccptncDtTm(_instant(order.accepted_at)),
         e.ChrgBr("SLEV"),

@@ -64,37 +64,53 @@ def read_reports(body: bytes, schemas: Schemas) -> tuple[OrderReport, ...]:
 def _read_pain_002(root: Element) -> Iterator[OrderReport]:
     report = child(root, "CstmrPmtStsRpt")
     group = child(report, "OrgnlGrpInfAndSts")
-    yield from _whole_file(group, text(group, "OrgnlMsgId"))
-    for batch in children(report, "OrgnlPmtInfAndSts"):
+    batches = children(report, "OrgnlPmtInfAndSts")
+    message_id = text(group, "OrgnlMsgId")
+    for batch in batches:
         for transaction in children(batch, "TxInfAndSts"):
-            yield _status(transaction, text(group, "OrgnlMsgId"))
+            yield _status(transaction, message_id, _reason(batch) or _reason(group))
+    # Where orders have a status of their own, the file's is only their sum.
+    if not children(report, "OrgnlPmtInfAndSts/TxInfAndSts"):
+        yield from _whole_file(group, message_id, text(group, "GrpSts"))
+        for batch in batches:
+            yield from _whole_file(batch, message_id, text(batch, "PmtInfSts"))
 
 
 def _read_pacs_002(root: Element) -> Iterator[OrderReport]:
     report = child(root, "FIToFIPmtStsRpt")
-    group_id = None
-    for group in children(report, "OrgnlGrpInfAndSts"):
-        group_id = text(group, "OrgnlMsgId")
-        yield from _whole_file(group, group_id)
-    for transaction in children(report, "TxInfAndSts"):
-        yield _status(transaction, text(transaction, "OrgnlGrpInf/OrgnlMsgId") or group_id)
+    groups = children(report, "OrgnlGrpInfAndSts")
+    transactions = children(report, "TxInfAndSts")
+    group = groups[0] if len(groups) == 1 else None
+    for transaction in transactions:
+        message_id = text(transaction, "OrgnlGrpInf/OrgnlMsgId")
+        if group is not None:
+            message_id = message_id or text(group, "OrgnlMsgId")
+        yield _status(transaction, message_id, _reason(group) if group is not None else None)
+    for group in () if transactions else groups:
+        yield from _whole_file(group, text(group, "OrgnlMsgId"), text(group, "GrpSts"))
 
 
-def _whole_file(group: Element, message_id: str | None) -> Iterator[OrderReport]:
-    """A group status speaks of every order only when it refuses the whole file."""
-    if text(group, "GrpSts") == "RJCT":
+def _whole_file(element: Element, message_id: str | None, status: str | None) -> Iterator[OrderReport]:
+    """A status above the orders speaks of each of them only when it refuses them all."""
+    if status == "RJCT":
         yield OrderReport(
-            word=Word.STATUS, message_id=message_id, end_to_end_id=None, status="RJCT", reason=_reason(group)
+            word=Word.STATUS, message_id=message_id, end_to_end_id=None, status=status, reason=_reason(element)
         )
 
 
-def _status(transaction: Element, message_id: str | None) -> OrderReport:
+def _status(transaction: Element, message_id: str | None, reason_above: str | None) -> OrderReport:
+    """A rejection without a reason of its own has the one above it: a DUPL must not be read as a refusal."""
+    status = text(transaction, "TxSts")
+    repeated = child(transaction, "OrgnlTxRef/IntrBkSttlmAmt")
+    amount_minor, currency = amount_of(repeated) if repeated is not None else (None, None)
     return OrderReport(
         word=Word.STATUS,
         message_id=message_id,
         end_to_end_id=text(transaction, "OrgnlEndToEndId"),
-        status=text(transaction, "TxSts"),
-        reason=_reason(transaction),
+        status=status,
+        reason=_reason(transaction) or (reason_above if status == "RJCT" else None),
+        amount_minor=amount_minor,
+        currency=currency,
     )
 
 
@@ -152,4 +168,3 @@ def _reason(element: Element) -> str | None:
 
 def _code(element: Element, path: str) -> str | None:
     return text(element, f"{path}/Cd") or text(element, f"{path}/Prtry")
-

@@ -72,22 +72,22 @@ def standing(
 ) -> Standing | None:
     """Return where an order stands, None where no report speaks of it.
 
-    A booking of another amount, or an order both rejected and booked, is UNKNOWN: a person looks.
+    A report of another amount, or an order both rejected and booked, is UNKNOWN: a person looks.
     """
     own = about(reports, reference)
     carried_out = [report for report in own if report.word is not Word.STATUS]
     readings = [_reading(report, statuses) for report in own if report.word is Word.STATUS]
-    rejections = [
-        reading for reading in readings if reading.outcome in (Outcome.DECLINED, Outcome.NOT_ATTEMPTED)
-    ]
+    rejections = [reading for reading in readings if reading.outcome in (Outcome.DECLINED, Outcome.NOT_ATTEMPTED)]
     wrong = [
         report
-        for report in carried_out
-        if report.word is Word.BOOKED and amount_minor is not None and _terms(report) != (amount_minor, currency)
+        for report in own
+        if report.word is not Word.RETURNED
+        and None not in (amount_minor, report.amount_minor)
+        and (report.amount_minor, report.currency) != (amount_minor, currency)
     ]
     settled = bool(carried_out) or any(reading.outcome is Outcome.APPROVED for reading in readings)
     if wrong:
-        return Standing(outcome=Outcome.UNKNOWN, detail="booked with another amount than ordered")
+        return Standing(outcome=Outcome.UNKNOWN, detail="reported with another amount than ordered")
     if settled and rejections:
         return Standing(outcome=Outcome.UNKNOWN, detail=f"both carried out and rejected ({rejections[0].code})")
     if settled:
@@ -113,9 +113,7 @@ def _reading(report: OrderReport, statuses: Mapping[str, str]) -> Standing:
         return Standing(outcome=Outcome.PENDING, detail="the bank had it already")
     if reading == NOT_ATTEMPTED:
         return Standing(outcome=Outcome.NOT_ATTEMPTED, code=report.reason, detail=f"rejected: {report.reason}")
-    return Standing(
-        outcome=Outcome.DECLINED, code=report.reason or report.status, decline_class=DeclineClass(reading)
-    )
+    return Standing(outcome=Outcome.DECLINED, code=report.reason or report.status, decline_class=DeclineClass(reading))
 
 
 def _returned(carried_out: Iterable[OrderReport]) -> Returned | None:
@@ -128,7 +126,3 @@ def _returned(carried_out: Iterable[OrderReport]) -> Returned | None:
         return None
     first = returns[0]
     return Returned(reason=first.reason, amount_minor=first.amount_minor, currency=first.currency)
-
-
-def _terms(report: OrderReport) -> tuple[int | None, str | None]:
-    return report.amount_minor, report.currency
