@@ -14,8 +14,8 @@ _FORBIDDEN = re.compile(r"[^A-Za-z0-9/\-?:().,'+ ]+")
 # Letters that do not decompose into a Latin letter and an accent (EPC217-08, best practices for SEPA).
 _SPELLED = str.maketrans(
     {"ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "œ": "oe", "Œ": "OE", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"}
-    | {"&": "+", "_": "-", "’": "'"}
 )
+_SEPA_SPELLED = str.maketrans({"&": "+", "_": "-", "’": "'"})
 
 
 def reference_of(rail_key: str) -> str:
@@ -45,9 +45,13 @@ def uetr_of(rail_key: str) -> str:
     return str(uuid.UUID(bytes=bytes(digest), version=4))
 
 
+def latin(value: str) -> str:
+    """Return a name without accents and with other Latin letters spelled out: `Søren Müßig` is `Soren Mussig`."""
+    decomposed = unicodedata.normalize("NFKD", value.translate(_SPELLED))
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
 def sepa_text(value: str, characters_max: int = 70) -> str:
     """Return a name in the SEPA character set: `Müller & Söhne` is `Muller + Sohne`; never empty."""
-    decomposed = unicodedata.normalize("NFKD", value.translate(_SPELLED))
-    latin = "".join(character for character in decomposed if not unicodedata.combining(character))
-    words = _FORBIDDEN.sub(" ", latin).split()
+    words = _FORBIDDEN.sub(" ", latin(value).translate(_SEPA_SPELLED)).split()
     return " ".join(words)[:characters_max].strip().strip("/") or "NOTPROVIDED"

@@ -52,31 +52,35 @@ class Standing:
     detail: str | None = None
 
 
-def about(reports: Iterable[OrderReport], reference: str) -> tuple[OrderReport, ...]:
-    """Return the reports of this very order: its own, and refusals of the file it was in."""
+def about(reports: Iterable[OrderReport], reference: str, message_id: str | None = None) -> tuple[OrderReport, ...]:
+    """Return the reports of this very order: its own, and refusals of the file it was in.
+
+    `message_id`: of the file, where it is not the order's reference too.
+    """
+    file_id = message_id or reference
     return tuple(
         report
         for report in reports
-        if (report.end_to_end_id == reference and report.message_id in (reference, None))
-        or (report.end_to_end_id is None and report.message_id == reference)
+        if (report.end_to_end_id == reference and report.message_id in (file_id, None))
+        or (report.end_to_end_id is None and report.message_id == file_id)
     )
 
 
 def standing(
-    reports: Iterable[OrderReport],
-    reference: str,
+    own: Iterable[OrderReport],
     statuses: Mapping[str, str],
     *,
+    reasons: Mapping[str, str] = REASONS,
     amount_minor: int | None = None,
     currency: str | None = None,
 ) -> Standing | None:
-    """Return where an order stands, None where no report speaks of it.
+    """Return where an order stands by the reports about it, None where there are none.
 
     A report of another amount, or an order both rejected and booked, is UNKNOWN: a person looks.
     """
-    own = about(reports, reference)
+    own = tuple(own)
     carried_out = [report for report in own if report.word is not Word.STATUS]
-    readings = [_reading(report, statuses) for report in own if report.word is Word.STATUS]
+    readings = [_reading(report, statuses, reasons) for report in own if report.word is Word.STATUS]
     rejections = [reading for reading in readings if reading.outcome in (Outcome.DECLINED, Outcome.NOT_ATTEMPTED)]
     wrong = [
         report
@@ -99,7 +103,7 @@ def standing(
     return readings[0] if readings else None
 
 
-def _reading(report: OrderReport, statuses: Mapping[str, str]) -> Standing:
+def _reading(report: OrderReport, statuses: Mapping[str, str], reasons: Mapping[str, str]) -> Standing:
     meaning = statuses.get(report.status or "", "unclear")
     if meaning == "settled":
         return Standing(outcome=Outcome.APPROVED)
@@ -107,7 +111,7 @@ def _reading(report: OrderReport, statuses: Mapping[str, str]) -> Standing:
         return Standing(outcome=Outcome.PENDING)
     if meaning != "rejected":
         return Standing(outcome=Outcome.UNKNOWN, detail=f"status {report.status} decides nothing")
-    reading = REASONS.get(report.reason or "", DeclineClass.HARD)
+    reading = reasons.get(report.reason or "", DeclineClass.HARD)
     if reading == ARRIVED_BEFORE:
         # The duplicate was refused: the order itself is there, and its own report will say how it fares.
         return Standing(outcome=Outcome.PENDING, detail="the bank had it already")

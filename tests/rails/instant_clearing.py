@@ -95,7 +95,8 @@ def status_report(root, status: str, reason: str | None) -> bytes:
 
 
 def report(message, end_to_end, transaction, status, reason, amount) -> bytes:
-    why = f"<StsRsnInf><Orgtr><Id><OrgId><AnyBIC>CLRGDEFFXXX</AnyBIC></OrgId></Id></Orgtr><Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf>"
+    who = "<Orgtr><Id><OrgId><AnyBIC>CLRGDEFFXXX</AnyBIC></OrgId></Id></Orgtr>"
+    why = f"<StsRsnInf>{who}<Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf>"
     what = ""
     if amount is not None:
         what = f'<OrgnlTxRef><IntrBkSttlmAmt Ccy="{amount.get("Ccy")}">{amount.text}</IntrBkSttlmAmt></OrgnlTxRef>'

@@ -1,31 +1,27 @@
 """The adapter of SEPA credit transfers: one pain.001 file an order, answered by messages in the bank's mailbox.
 
-Decides what a silence of the bank proves, and when its mailbox is asked. The bank checks message ids for
-duplicates, so a file may be sent again under its own id and is never carried out twice.
+Decides how an order becomes a file and which reports count. The bank checks message ids for duplicates, so a
+file may be sent again under its own id and is never carried out twice.
 """
 
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
+from domain.rail import Flow, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailAdapter, RailProfile
 from rails.adapters.sepa.parties import Payee, debtor_of, payee_of
 from rails.adapters.sepa.profiles import credit_transfer_profile
-from rails.bank_channel import BankChannel, Messages, acknowledges, open_channel
+from rails.bank_channel import BankChannel, BankMessage, open_channel
+from rails.bank_files import BankFiles, FileOrder, Reports, malformed
 from rails.configuration import RailConfiguration
-from rails.exchange import Reply
 from rails.iso20022.documents import InvalidDocumentError, Schemas, schemas_of
 from rails.iso20022.orders import CreditTransfer, Party, render_pain_001
 from rails.iso20022.references import reference_of, uetr_of
-from rails.iso20022.reports import REPORTS, OrderReport, Word, read_reports
-from rails.iso20022.standing import CREDIT_TRANSFER, Standing, standing
-from rails.outcomes import classify_status
+from rails.iso20022.reports import REPORTS, Word, read_reports
+from rails.iso20022.standing import CREDIT_TRANSFER, Standing, about, standing
 
 NAME = "sepa_credit"
-CONTENT_TYPE = "application/xml"
 
 UtcClock = Callable[[], datetime]
 
@@ -60,12 +56,11 @@ class SepaCreditTransferAdapter:
         now: UtcClock = lambda: datetime.now(UTC),
     ) -> None:
         self._profile = profile
-        self._channel = channel
+        self._files = BankFiles(channel, self._read)
         self._debtor = debtor
         self._schemas = schemas
         self._zone = zone
         self._now = now
-        self._read_before: dict[bytes, tuple[OrderReport, ...]] = {}
 
     @property
     def profile(self) -> RailProfile:
@@ -74,7 +69,7 @@ class SepaCreditTransferAdapter:
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
-        await self._channel.aclose()
+        await self._files.aclose()
 
     async def execute(self, request: RailRequest, card: CardDetails | None) -> RailAnswer:
         """Give one order to the bank; see `rails.adapter.RailAdapter.execute`."""
@@ -83,75 +78,39 @@ class SepaCreditTransferAdapter:
         payee = payee_of(request)
         if isinstance(payee, RailAnswer):
             return payee
-        started = time.perf_counter()
-        if request.resumed:
-            # A rail that can be asked is asked before it is told again, though it would refuse the duplicate.
-            found = await self.reports(request.deadline_seconds / 2)
-            known = found if isinstance(found, Standing) else self._stands(found, request.rail_key, request)
-            if known is not None:
-                return self._answer(known, request.rail_key, started)
+        reference = reference_of(request.rail_key)
         try:
             file = render_pain_001(self._order(request, payee), self._schemas)
         except InvalidDocumentError as error:
-            return _malformed(str(error))
-        left = request.deadline_seconds - (time.perf_counter() - started)
-        reply = await self._channel.submit(file, CONTENT_TYPE, deadline_seconds=left)
-        if isinstance(reply, RailAnswer):
-            return reply
-        if not acknowledges(reply, reference_of(request.rail_key)):
-            return _unacknowledged(reply)
-        left = max(0.05, request.deadline_seconds - (time.perf_counter() - started))
-        found = await self.reports(left)
-        known = None if isinstance(found, Standing) else self._stands(found, request.rail_key, request)
-        return self._answer(known or _without_a_report(reply), request.rail_key, started)
+            return malformed(str(error))
+        order = FileOrder(
+            reference=reference,
+            file_id=reference,
+            content_type="application/xml",
+            body=file,
+            stands=lambda reports: _stands(reports, reference, request.amount_minor, request.currency),
+        )
+        return await self._files.give(order, resumed=request.resumed, deadline_seconds=request.deadline_seconds)
 
     async def inquire(self, *, flow: Flow, rail_key: str, sent_at: datetime, deadline_seconds: float) -> RailAnswer:
-        """Ask what became of an order; see `rails.adapter.RailAdapter.inquire`.
-
-        The bank promises nothing about an order it has no message of: that is UNKNOWN for ever.
-        """
-        del flow, sent_at
-        started = time.perf_counter()
-        found = await self.reports(deadline_seconds)
-        known = found if isinstance(found, Standing) else self._stands(found, rail_key, None)
-        if known is None:
-            known = Standing(outcome=Outcome.UNKNOWN, detail="the bank has no message about it (yet)")
-        return self._answer(known, rail_key, started)
-
-    async def reports(self, deadline_seconds: float) -> tuple[OrderReport, ...] | Standing:
-        """Return what every message in the mailbox says of orders of this account; UNKNOWN if it was not read."""
-        messages = await self._channel.messages(deadline_seconds=deadline_seconds)
-        if isinstance(messages, RailAnswer):
-            return Standing(outcome=messages.outcome, detail=messages.detail)
-        return self._understood(messages)
-
-    def _stands(self, reports: tuple[OrderReport, ...], rail_key: str, ordered: RailRequest | None) -> Standing | None:
-        return standing(
-            reports,
-            reference_of(rail_key),
-            CREDIT_TRANSFER,
-            amount_minor=ordered.amount_minor if ordered is not None else None,
-            currency=ordered.currency if ordered is not None else None,
+        """Ask what became of an order; see `rails.adapter.RailAdapter.inquire`."""
+        del flow, sent_at  # the mailbox has every order, and time alone proves nothing
+        reference = reference_of(rail_key)
+        return await self._files.ask(
+            reference, lambda reports: _stands(reports, reference), deadline_seconds=deadline_seconds
         )
 
-    def _understood(self, messages: Messages) -> tuple[OrderReport, ...]:
-        """Read each message once; one that cannot be read says nothing, and bookings of other accounts neither."""
-        read: dict[bytes, tuple[OrderReport, ...]] = {}
-        for message in messages:
-            if message.kind not in REPORTS:
-                continue
-            reports = self._read_before.get(message.body)
-            if reports is None:
-                try:
-                    reports = read_reports(message.body, self._schemas)
-                except InvalidDocumentError:
-                    reports = ()
-            read[message.body] = reports
-        self._read_before = read
+    async def reports(self, deadline_seconds: float) -> Reports | Standing:
+        """Return what every message in the mailbox says of orders of this account; UNKNOWN if it was not read."""
+        return await self._files.reports(deadline_seconds)
+
+    def _read(self, message: BankMessage) -> Reports:
+        """Return what one message says of our orders: bookings of other accounts are not ours."""
+        if message.kind not in REPORTS:
+            return ()
         return tuple(
             report
-            for reports in read.values()
-            for report in reports
+            for report in read_reports(message.body, self._schemas)
             if report.word is Word.STATUS or report.account in (self._debtor.iban, None)
         )
 
@@ -169,36 +128,8 @@ class SepaCreditTransferAdapter:
             creditor=Party(name=payee.name, iban=payee.iban),
         )
 
-    def _answer(self, known: Standing, rail_key: str, started: float) -> RailAnswer:
-        return RailAnswer(
-            outcome=known.outcome,
-            decline_code=known.code if known.outcome is Outcome.DECLINED else None,
-            decline_class=known.decline_class,
-            rail_reference=reference_of(rail_key),
-            final_funds=False,
-            latency_ms=(time.perf_counter() - started) * 1000,
-            detail=known.detail,
-        )
 
-
-def _unacknowledged(reply: Reply) -> RailAnswer:
-    """Read a reply that is no acknowledgement of this file: only a refusal at the door is a definite no."""
-    if 200 <= reply.status < 300 or reply.status == 422:
-        return reply.silence(Outcome.UNKNOWN, f"{reply.status} without an acknowledgement of this file")
-    outcome = classify_status(reply.status, says_not_attempted=False, guarantees_not_attempted=False)
-    if outcome is Outcome.DECLINED:
-        return replace(_malformed(f"the bank answered {reply.status}"), latency_ms=reply.latency_ms)
-    return reply.silence(outcome, f"the bank answered {reply.status}")
-
-
-def _without_a_report(reply: Reply) -> Standing:
-    """A file that was taken is under way. One refused without a report may be a duplicate of one that wasn't."""
-    if reply.status == 422:
-        return Standing(outcome=Outcome.UNKNOWN, detail="refused without a status report that says why")
-    return Standing(outcome=Outcome.PENDING, detail="the bank has the file")
-
-
-def _malformed(detail: str) -> RailAnswer:
-    return RailAnswer(
-        outcome=Outcome.DECLINED, decline_code="order_malformed", decline_class=DeclineClass.HARD, detail=detail
-    )
+def _stands(
+    reports: Reports, reference: str, amount_minor: int | None = None, currency: str | None = None
+) -> Standing | None:
+    return standing(about(reports, reference), CREDIT_TRANSFER, amount_minor=amount_minor, currency=currency)

@@ -11,18 +11,19 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
+from domain.rail import Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailAdapter, RailProfile
 from rails.adapters.sepa.parties import Payee, debtor_of, payee_of
 from rails.adapters.sepa.profiles import EXECUTION_SECONDS, instant_profile
 from rails.bank_channel import credentials
+from rails.bank_files import malformed
 from rails.configuration import RailConfiguration, required
 from rails.exchange import Reply, exchange, open_client
 from rails.iso20022.documents import InvalidDocumentError, Schemas, schemas_of
 from rails.iso20022.orders import CreditTransfer, Party, render_pacs_008, render_pacs_028
 from rails.iso20022.references import reference_of, uetr_of
 from rails.iso20022.reports import read_reports
-from rails.iso20022.standing import INSTANT, Standing, standing
+from rails.iso20022.standing import INSTANT, Standing, about, standing
 from rails.outcomes import classify_status
 
 NAME = "sepa_instant"
@@ -103,7 +104,7 @@ class SepaInstantAdapter:
         try:
             message = render_pacs_008(self._order(request, payee), self._schemas)
         except InvalidDocumentError as error:
-            return _malformed(str(error))
+            return malformed(str(error))
         reply = await exchange(
             self._client,
             "POST",
@@ -118,7 +119,7 @@ class SepaInstantAdapter:
             return self._read(reply, request.rail_key, request)
         outcome = classify_status(reply.status, says_not_attempted=False, guarantees_not_attempted=False)
         if outcome is Outcome.DECLINED:
-            return replace(_malformed(f"the clearing answered {reply.status}"), latency_ms=reply.latency_ms)
+            return replace(malformed(f"the clearing answered {reply.status}"), latency_ms=reply.latency_ms)
         return reply.silence(outcome, f"the clearing answered {reply.status}")
 
     async def inquire(self, *, flow: Flow, rail_key: str, sent_at: datetime, deadline_seconds: float) -> RailAnswer:
@@ -166,7 +167,7 @@ class SepaInstantAdapter:
         amount_minor, currency = (ordered.amount_minor, ordered.currency) if ordered is not None else (None, None)
         try:
             reports = read_reports(reply.body, self._schemas)
-            known = standing(reports, reference, INSTANT, amount_minor=amount_minor, currency=currency)
+            known = standing(about(reports, reference), INSTANT, amount_minor=amount_minor, currency=currency)
         except InvalidDocumentError as error:
             return reply.silence(Outcome.UNKNOWN, f"the answer cannot be read: {error}")
         if known is None:
@@ -197,10 +198,4 @@ def _answer(known: Standing, reference: str, latency_ms: float) -> RailAnswer:
         final_funds=known.outcome is Outcome.APPROVED,
         latency_ms=latency_ms,
         detail=known.detail,
-    )
-
-
-def _malformed(detail: str) -> RailAnswer:
-    return RailAnswer(
-        outcome=Outcome.DECLINED, decline_code="order_malformed", decline_class=DeclineClass.HARD, detail=detail
     )
