@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import prometheus_client
@@ -26,12 +27,18 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.assessment import AssessmentActivities
 from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
+from activities.rail_notices import NoticeActivities
+from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
+from activities.records import RecordActivities
 from activities.routes import Router
 from audit.signing import AuditSigner
 from domain.outcomes import OutcomeBoard
 from ledger.posting import Poster
 from logs import configure_logging
+from operations.notice_delivery import NoticeDelivery
+from operations.notice_store import NoticeStore
+from operations.rail_inbox import RailInbox
 from operations.schedules import ensure_schedules
 from rails.configuration import read_configurations
 from rails.health import RailHealth
@@ -69,6 +76,8 @@ class Parts:
     book: BookActivities
     assessment: AssessmentActivities
     rail_activities: RailActivities
+    inbox: RailInbox
+    records: RecordActivities
 
 
 @contextlib.asynccontextmanager
@@ -99,6 +108,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             sandbox_url=settings.rails_url,
             configurations=read_configurations(settings.rails_path),
             database_url=settings.database_url,
+            records=StoredRailRecords(pool),
+            callback_secret=read_secret(settings.callback_secret_path),
         )
         stack.push_async_callback(rails.aclose)
         await rails.start()
@@ -108,6 +119,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(router.stop)
         vault = Vault(poster, pool, FileCustodian(settings.vault_keys_path))
         model = _load_model(settings)
+        delivery = NoticeDelivery(pool=pool, temporal=client, book=poster)
+        inbox = RailInbox(rails=rails, store=NoticeStore(pool), delivery=delivery)
         yield Parts(
             settings=settings,
             client=client,
@@ -122,6 +135,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             book=BookActivities(poster, board),
             assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
+            inbox=inbox,
+            records=RecordActivities(pool),
         )
 
 
@@ -142,6 +157,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.assessment.plan_payout,
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
+            parts.records.read_object,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,
@@ -157,7 +173,8 @@ def build_background_worker(parts: Parts) -> Worker | None:
 
     None while nothing runs there.
     """
-    activities: list[Callable[..., Any]] = []
+    notices = NoticeActivities(parts.inbox)
+    activities: list[Callable[..., Any]] = [notices.collect_rail_notices, notices.deliver_rail_notices]
     if not BACKGROUND_WORKFLOWS and not activities:
         return None
     return Worker(
@@ -183,6 +200,14 @@ async def running_workers(
         if PAYMENTS_QUEUE in queues:
             await stack.enter_async_context(build_worker(parts))
         yield
+
+
+def read_secret(path: Path) -> bytes:
+    """Return a secret of the home as bytes; none if there is no such file, and nothing is signed with that."""
+    try:
+        return path.read_text("utf-8").strip().encode()
+    except FileNotFoundError:
+        return b""
 
 
 async def _connect(settings: Settings, codec: EncryptionCodec) -> Client:

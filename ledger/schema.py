@@ -5,7 +5,19 @@ The migrations build the schema; this mirrors it (a test compares the two). Amou
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Computed, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -255,4 +267,120 @@ vault_data_keys = Table(
     _bytes("wrapped_key"),
     _text("wrapping_key_id"),
     _instant("created_at"),
+)
+rail_notices = Table(
+    "rail_notices",
+    metadata,
+    _big("id", key=True),
+    _text("rail"),
+    _text("event_id"),
+    _text("kind"),
+    _text("rail_key", null=True),
+    _text("rail_reference", null=True),
+    _json("notice"),
+    _text("status"),
+    _text("object_id", null=True),
+    _text("detail", null=True),
+    Column("times_received", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    _instant("received_at"),
+    _instant("due_at", null=True),
+    _instant("handled_at", null=True),
+)
+rail_records = Table(
+    "rail_records",
+    metadata,
+    _text("rail", key=True),
+    _text("key", key=True),
+    _json("document"),
+    _instant("created_at"),
+    _instant("changed_at"),
+)
+rail_counters = Table(
+    "rail_counters",
+    metadata,
+    _text("rail", key=True),
+    _text("series", key=True),
+    _big("last_number"),
+)
+ledger_watch = Table(
+    "ledger_watch",
+    metadata,
+    Column("one", Boolean, primary_key=True),
+    _big("movement_id"),
+    _big("patrol_movement_id"),
+    _big("patrol_account_id"),
+    _text("guards", null=True),
+)
+ledger_watch_totals = Table(
+    "ledger_watch_totals",
+    metadata,
+    _text("currency", key=True),
+    _big("debits_minor"),
+    _big("credits_minor"),
+    _big("entries"),
+)
+ledger_watch_accounts = Table(
+    "ledger_watch_accounts",
+    metadata,
+    _big("account_id", key=True),
+    _big("balance_minor"),
+    _big("sequence"),
+    _big("entry_id", null=True),
+    _instant("recorded_at", null=True),
+    _big("pending_debits_minor"),
+    _big("pending_credits_minor"),
+)
+ledger_watch_reports = Table(
+    "ledger_watch_reports", metadata, _text("kind", key=True), _instant("reported_at"), _json("document")
+)
+ledger_violations = Table(
+    "ledger_violations",
+    metadata,
+    _text("fingerprint", key=True),
+    _text("kind"),
+    _text("account", null=True),
+    _text("entry", null=True),
+    _text("currency", null=True),
+    _text("detail"),
+    _text("found_by"),
+    _instant("found_at"),
+    _instant("seen_at"),
+    _instant("gone_at", null=True),
+    _instant("acknowledged_at", null=True),
+)
+chain_wallets = Table(
+    "chain_wallets",
+    metadata,
+    _text("chain", key=True),
+    _text("address", key=True),
+    _big("next_nonce"),
+)
+chain_orders = Table(
+    "chain_orders",
+    metadata,
+    _text("rail_key", key=True),
+    _text("chain"),
+    _text("wallet"),
+    _big("nonce", null=True),
+    _text("destination", null=True),
+    _big("amount_minor", null=True),
+    _big("gas", null=True),
+    _text("status"),
+    _text("mined_hash", null=True),
+    _big("mined_block", null=True),
+    Column("reorganizations", Integer, nullable=False),
+    _instant("created_at"),
+    _instant("ended_at", null=True),
+)
+chain_sends = Table(
+    "chain_sends",
+    metadata,
+    _text("hash", key=True),
+    _text("rail_key"),
+    Column("number", Integer, nullable=False),
+    _bytes("raw"),
+    Column("max_fee_wei", Numeric, nullable=False),
+    Column("priority_fee_wei", Numeric, nullable=False),
+    _instant("signed_at"),
 )

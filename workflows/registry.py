@@ -5,8 +5,17 @@ from typing import Any
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.payout import PayoutWorkflow
+from workflows.rail_inbox import RailInboxWorkflow
+from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
 
-PAYMENT_WORKFLOWS = (ChargeWorkflow, RefundWorkflow, PayoutWorkflow, TransferWorkflow, DisputeWorkflow)
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = ()
+PAYMENT_WORKFLOWS = (
+    ChargeWorkflow,
+    RefundWorkflow,
+    PayoutWorkflow,
+    TransferWorkflow,
+    DisputeWorkflow,
+    RailNoticeWorkflow,
+)
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow,)

@@ -1,4 +1,4 @@
-"""What an order to a sandbox rail looks like on the wire, checked before anything is done with it."""
+"""An order to a sandbox rail as it is on the wire, checked before anything is done, and as it is written down."""
 
 import hashlib
 import json
@@ -29,6 +29,37 @@ class Order:
     original: str | None = None
     capture: bool = False
     authenticated: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """One row of the truth. `at` and `decided_at` are seconds since the epoch.
+
+    `ending` is what the order comes to; until `decided_at` the rail itself calls it pending.
+    """
+
+    rail: str
+    rail_key: str
+    kind: str
+    amount: int
+    currency: str
+    ending: str
+    at: float
+    decided_at: float
+    reference: str
+    fingerprint: str
+    scenario: str
+    decline_code: str | None = None
+    original: str | None = None
+    source: str | None = None
+    capture: bool = False
+    answered: bool = True
+    inquiry_tells: bool = True
+    calls: int = 1
+
+    def outcome(self, now: float) -> str:
+        """Return `approved`, `declined`, or `pending` while it is undecided."""
+        return self.ending if now >= self.decided_at else "pending"
 
 
 def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order:

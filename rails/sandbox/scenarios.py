@@ -11,6 +11,8 @@ from typing import Literal
 
 REFUND_FAILS_AFTER_SECONDS = 1.8
 DISPUTE_AFTER_SECONDS = 1.0
+NOTICE_AFTER_SECONDS = 1.0
+"""Between a rail's yes and its word that the money came back: days at a real one."""
 
 Ending = Literal["approved", "declined"]
 
@@ -63,6 +65,11 @@ SCENARIOS: dict[str, tuple[Conduct, Conduct]] = {
     "authentication": (WANTS_AUTHENTICATION, WANTS_AUTHENTICATION),
     "refund_fails": (APPROVES, APPROVES),
     "disputed": (APPROVES, APPROVES),
+    "inquiry": (APPROVES, APPROVES),
+    "refund_fails_late": (APPROVES, APPROVES),
+    "returned": (APPROVES, APPROVES),
+    "returned_twice": (APPROVES, APPROVES),
+    "failed_late": (APPROVES, APPROVES),
     "random": (APPROVES, APPROVES),
 }
 
@@ -77,7 +84,9 @@ TOKEN_SCENARIOS = {
     "tok_timeout_forever": "timeout_forever",
     "tok_3ds": "authentication",
     "tok_refund_fails": "refund_fails",
+    "tok_refund_fails_late": "refund_fails_late",
     "tok_disputed": "disputed",
+    "tok_inquiry": "inquiry",
 }
 
 # Source: the numbers Stripe documents for testing, where it documents one for the case (2024-11).
@@ -88,6 +97,7 @@ CARD_SCENARIOS = {
     "4000002500003155": "authentication",
     "4000000000005126": "refund_fails",
     "4000000000000259": "disputed",
+    "4000000000001976": "inquiry",
 }
 
 # Words in a payout destination's `name`, first match wins; so TIMEOUT DECLINE is not DECLINE.
@@ -95,6 +105,9 @@ NAME_SCENARIOS = (
     ("TIMEOUT FOREVER", "timeout_forever"),
     ("TIMEOUT DECLINE", "timeout_declined"),
     ("TIMEOUT", "timeout_approved"),
+    ("RETURN TWICE", "returned_twice"),
+    ("RETURN", "returned"),
+    ("FAIL LATER", "failed_late"),
     ("SOFT", "soft_then_approved"),
     ("REFUSE", "not_attempted"),
     ("DECLINE", "account_closed"),
@@ -107,6 +120,7 @@ IBAN_SCENARIOS = {
     "DE02100500000054540402": "timeout_forever",
     "DE02300209000106531065": "soft_then_approved",
     "DE02200505501015871393": "not_attempted",
+    "DE02370502990000684712": "returned",
 }
 
 ADDRESS_ENDING_SCENARIOS = {"dead": "account_closed", "beef": "timeout_approved"}

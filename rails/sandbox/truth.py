@@ -7,16 +7,16 @@ hears of it. Money effects are synchronous: between a check and its record nothi
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from rails.sandbox.journal import Journal
 from rails.sandbox.networks import NETWORKS
-from rails.sandbox.orders import Order
+from rails.sandbox.notices import Dispute, Notice, dispute_of, notices_after
+from rails.sandbox.orders import Operation, Order
 from rails.sandbox.scenarios import (
     APPROVES,
-    DISPUTE_AFTER_SECONDS,
     REFUND_FAILS_AFTER_SECONDS,
     Conduct,
     conduct_of,
@@ -36,52 +36,6 @@ class KeyClosedError(Exception):
     """An inquiry was told for good that this key never happened, so it never will. Not retryable."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Operation:
-    """One row of the truth. `at` and `decided_at` are seconds since the epoch.
-
-    `ending` is what the order comes to; until `decided_at` the rail itself calls it pending.
-    """
-
-    rail: str
-    rail_key: str
-    kind: str
-    amount: int
-    currency: str
-    ending: str
-    at: float
-    decided_at: float
-    reference: str
-    fingerprint: str
-    scenario: str
-    decline_code: str | None = None
-    original: str | None = None
-    source: str | None = None
-    capture: bool = False
-    answered: bool = True
-    inquiry_tells: bool = True
-    calls: int = 1
-
-    def outcome(self, now: float) -> str:
-        """Return `approved`, `declined`, or `pending` while it is undecided."""
-        return self.ending if now >= self.decided_at else "pending"
-
-
-@dataclass(slots=True, kw_only=True)
-class Dispute:
-    """A chargeback the rail tells the merchant's side about until it is acknowledged."""
-
-    id: str
-    rail: str
-    rail_key: str
-    reference: str
-    amount: int
-    currency: str
-    reason: str
-    due_at: float
-    delivered: bool = field(default=False)
-
-
 class Truth:
     """All operations and disputes, in memory and in the journal. One event loop, one process."""
 
@@ -92,14 +46,16 @@ class Truth:
         self._referring: dict[tuple[str, str], list[Operation]] = {}
         self._closed: set[tuple[str, str]] = set()
         self._disputes: dict[str, Dispute] = {}
-        self._on_dispute: Callable[[Dispute], None] | None = None
+        self._notices: dict[str, Notice] = {}
+        self._on_news: Callable[[Dispute | Notice], None] | None = None
         for line in journal.replay():
             self._recall(line)
 
-    def subscribe(self, on_dispute: Callable[[Dispute], None]) -> list[Dispute]:
-        """Call `on_dispute` for every new dispute; return those still to be delivered."""
-        self._on_dispute = on_dispute
-        return [dispute for dispute in self._disputes.values() if not dispute.delivered]
+    def subscribe(self, on_news: Callable[[Dispute | Notice], None]) -> list[Dispute | Notice]:
+        """Call `on_news` for every new dispute and notice; return those still to be delivered."""
+        self._on_news = on_news
+        told: list[Dispute | Notice] = [*self._disputes.values(), *self._notices.values()]
+        return [one for one in told if not one.delivered]
 
     def take(self, order: Order) -> Operation | None:
         """Carry out an order, or find it carried out. None: its connection is to be refused.
@@ -124,7 +80,7 @@ class Truth:
         if conduct.refused:
             return None
         operation = self._write_down(order, scenario, conduct)
-        self._raise_dispute(operation)
+        self._follow(operation)
         return operation
 
     def find(self, rail: str, rail_key: str) -> Operation | None:
@@ -139,13 +95,13 @@ class Truth:
             self._closed.add(key)
             self._journal.append({"line": "closed", "rail": rail, "rail_key": rail_key})
 
-    def mark_delivered(self, dispute: Dispute) -> None:
-        """Remember that the merchant's side acknowledged a dispute."""
-        dispute.delivered = True
-        self._journal.append({"line": "delivered", "id": dispute.id})
+    def mark_delivered(self, told: Dispute | Notice) -> None:
+        """Remember that the merchant's side acknowledged a dispute or a notice."""
+        told.delivered = True
+        self._journal.append({"line": "delivered", "id": told.id})
 
     def document(self) -> dict[str, Any]:
-        """Return the public truth: operations with an effect or a final answer, and the disputes."""
+        """Return the public truth: operations with an effect or a final answer, disputes, and what came back."""
         now = self._clock()
         operations: list[dict[str, Any]] = []
         pending: list[dict[str, Any]] = []
@@ -156,6 +112,7 @@ class Truth:
             "operations": operations,
             "pending": pending,
             "disputes": [asdict(dispute) for dispute in self._disputes.values()],
+            "notices": [asdict(notice) for notice in self._notices.values()],
             "closed_keys": [{"rail": rail, "rail_key": rail_key} for rail, rail_key in sorted(self._closed)],
         }
 
@@ -217,7 +174,7 @@ class Truth:
         captured = original.amount if original.capture else 0
         refunded, voided = 0, False
         for later in self._referring.get((original.rail, original.rail_key), ()):
-            if later.outcome(now) == "declined":
+            if later.outcome(now) == "declined" or self._came_back(later, now):
                 continue
             if later.kind == "capture":
                 captured += later.amount
@@ -226,6 +183,14 @@ class Truth:
             else:
                 voided = True
         return captured, refunded, voided
+
+    def _came_back(self, operation: Operation, now: float) -> bool:
+        """Tell whether money the rail had sent is back: the refund or payout counts no more."""
+        return any(
+            notice.moves == "credit" and notice.due_at <= now
+            for notice in self._notices.values()
+            if (notice.rail, notice.rail_key) == (operation.rail, operation.rail_key)
+        )
 
     def _write_down(self, order: Order, scenario: str, conduct: Conduct) -> Operation:
         now = self._clock()
@@ -253,28 +218,27 @@ class Truth:
         self._journal.append({"line": "operation", **asdict(operation)})
         return operation
 
-    def _raise_dispute(self, operation: Operation) -> None:
-        """Let a chargeback follow the first money taken in the `disputed` scenario."""
-        takes_money = operation.kind == "capture" or operation.capture
-        if operation.scenario != "disputed" or operation.ending != "approved" or not takes_money:
-            return
-        rail_key = operation.original or operation.rail_key
-        if any(other.rail == operation.rail and other.rail_key == rail_key for other in self._disputes.values()):
-            return
-        dispute = Dispute(
-            id=f"rdp_{secrets.token_hex(8)}",
-            rail=operation.rail,
-            rail_key=rail_key,
-            reference=operation.reference,
-            amount=operation.amount,
-            currency=operation.currency,
-            reason="fraudulent",
-            due_at=self._clock() + DISPUTE_AFTER_SECONDS,
-        )
-        self._disputes[dispute.id] = dispute
-        self._journal.append({"line": "dispute", **asdict(dispute)})
-        if self._on_dispute is not None:
-            self._on_dispute(dispute)
+    def _follow(self, operation: Operation) -> None:
+        """Let what the scenario holds follow: a dispute of the first money taken, money that comes back."""
+        dispute = dispute_of(operation, self._clock())
+        if dispute is not None and not any(
+            (other.rail, other.rail_key) == (dispute.rail, dispute.rail_key) for other in self._disputes.values()
+        ):
+            self._disputes[dispute.id] = dispute
+            self._journal.append({"line": "dispute", **asdict(dispute)})
+            self._tell(dispute)
+        for notice in notices_after(operation):
+            self.announce(notice)
+
+    def announce(self, notice: Notice) -> None:
+        """Write a notice down and have it delivered."""
+        self._notices[notice.id] = notice
+        self._journal.append({"line": "notice", **asdict(notice)})
+        self._tell(notice)
+
+    def _tell(self, told: Dispute | Notice) -> None:
+        if self._on_news is not None:
+            self._on_news(told)
 
     def _remember(self, operation: Operation) -> None:
         self._operations[operation.rail, operation.rail_key] = operation
@@ -291,9 +255,12 @@ class Truth:
             self._closed.add((line["rail"], line["rail_key"]))
         elif kind == "dispute":
             self._disputes[line["id"]] = Dispute(**line)
+        elif kind == "notice":
+            self._notices[line["id"]] = Notice(**line)
         else:
             assert kind == "delivered", f"unknown journal line {kind}"
-            self._disputes[line["id"]].delivered = True
+            told: Dispute | Notice = self._disputes.get(line["id"]) or self._notices[line["id"]]
+            told.delivered = True
 
 
 def _declines(code: str) -> Conduct:

@@ -153,7 +153,6 @@ async def world(database: Any) -> AsyncIterator[World]:
         rails=OneRail(),
         quote=quote,
         score=score,
-        callback_secret=CALLBACK_SECRET,
         challenge_secret=b"challenge secret of the tests",
         public_url="http://api.test",
         sync_budget_seconds=1.0,

@@ -45,18 +45,27 @@ async def test_a_history_that_was_tampered_with_does_not_replay() -> None:
 def test_names_on_the_wire_are_a_snapshot() -> None:
     activities = sorted(
         getattr(method, "__temporal_activity_definition").name
-        for port in (ports.AssessmentPort, ports.RailPort, ports.BookPort)
+        for port in (ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort)
         for method in vars(port).values()
         if hasattr(method, "__temporal_activity_definition")
     )
     definitions = [getattr(one, "__temporal_workflow_definition") for one in PAYMENT_WORKFLOWS]
-    assert activities == ["assess_charge", "attempt", "inquire", "plan_payout", "post"]
+    assert activities == [
+        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "inquire", "plan_payout", "post"),
+        "read_object",
+    ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
         "RefundWorkflow": [],
         "PayoutWorkflow": [],
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": [],
+        "RailNoticeWorkflow": [],
+    }
+    assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
+        "ChargeWorkflow": ["rail_told"],
+        "RefundWorkflow": ["rail_told"],
+        "PayoutWorkflow": ["rail_told"],
     }
     assert PATCHES == {}
     assert [key.name for key in search_attributes.ALL_KEYS] == [

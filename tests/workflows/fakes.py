@@ -19,7 +19,10 @@ from workflows.ports import (
     PlanPayout,
     RailInquiry,
     RailPort,
+    ReadObject,
+    RecordPort,
     RoutePlan,
+    StoredObject,
 )
 from workflows.postings import attempt_record
 
@@ -88,6 +91,23 @@ class FakeBook(BookPort):
             for record in posting.records
             if record.document.get("outcome") == "sent"
         ]
+
+
+@dataclass
+class FakeRecords(RecordPort):
+    """Reads back what the fake book holds."""
+
+    book: FakeBook
+
+    @activity.defn(name="read_object")
+    async def read_object(self, request: ReadObject) -> StoredObject:
+        versions = [
+            record.version
+            for posting in self.book.postings.values()
+            for record in posting.records
+            if record.id == request.id
+        ]
+        return StoredObject(version=max(versions), document=self.book.documents[request.id])
 
 
 @dataclass
