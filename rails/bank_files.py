@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from domain.rail import DeclineClass, Outcome, RailAnswer
+from domain.inbound import InboundKind, InboundNotice
+from domain.rail import DEFINITE_OUTCOMES, DeclineClass, Outcome, RailAnswer, RailPace
 from rails.bank_channel import BankChannel, BankMessage, Messages, acknowledges
+from rails.configuration import RailConfiguration
 from rails.exchange import Reply
 from rails.iso20022.documents import InvalidDocumentError
 from rails.iso20022.reports import OrderReport
@@ -113,6 +115,52 @@ def answer(known: Standing, reference: str, started: float) -> RailAnswer:
         rail_reference=reference,
         latency_ms=(time.perf_counter() - started) * 1000,
         detail=known.detail,
+    )
+
+
+def notices_of(rail: str, rail_key: str, reference: str, known: Standing) -> tuple[InboundNotice, ...]:
+    """Return what the bank's messages prove of one order: how it went, and that it came back after that.
+
+    The same standing gives the same notices, whichever messages told it and however often they are read.
+    """
+    if known.outcome not in DEFINITE_OUTCOMES:
+        return ()
+    told = replace(answer(known, reference, time.perf_counter()), latency_ms=0.0)
+    outcome = InboundNotice(
+        rail=rail,
+        event_id=f"outcome:{reference}:{known.outcome.value}",
+        kind=InboundKind.OUTCOME,
+        rail_key=rail_key,
+        answer=told,
+    )
+    if known.returned is None:
+        return (outcome,)
+    event_id = f"returned:{reference}"
+    returned = InboundNotice(
+        rail=rail,
+        event_id=event_id,
+        kind=InboundKind.PAYOUT_RETURNED,
+        rail_key=rail_key,
+        reference=event_id,
+        amount_minor=known.returned.amount_minor,
+        currency=known.returned.currency,
+        reason=known.returned.reason,
+    )
+    return (outcome, returned)
+
+
+def pace_of(
+    configuration: RailConfiguration, *, deadline_seconds: float, ask_after_seconds: tuple[float, ...]
+) -> RailPace:
+    """Return how slow a bank is: `deadline_seconds` and `ask_after_seconds` (a list with commas) of its line.
+
+    Raises:
+        ValueError: a figure cannot be read. Not retryable.
+    """
+    delays = configuration.get("ask_after_seconds")
+    return RailPace(
+        deadline_seconds=float(configuration.get("deadline_seconds", str(deadline_seconds))),
+        inquiry_delays_seconds=tuple(map(float, delays.split(","))) if delays else ask_after_seconds,
     )
 
 

@@ -9,6 +9,7 @@ import unicodedata
 import uuid
 
 REFERENCE_CHARACTERS_MAX = 35
+_OURS = re.compile(r"^[a-z]{2}-[0-9a-z]{26}:[0-9]{1,3}$")
 _KEY = re.compile(r"^[A-Za-z0-9_.:]+$")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9/\-?:().,'+ ]+")
 # Letters that do not decompose into a Latin letter and an accent (EPC217-08, best practices for SEPA).
@@ -31,9 +32,12 @@ def reference_of(rail_key: str) -> str:
     return rail_key.replace("_", "-")
 
 
-def rail_key_of(reference: str) -> str:
-    """Return the rail key a reference was made of."""
-    return reference.replace("-", "_")
+def rail_key_of(reference: str | None) -> str | None:
+    """Return the rail key a reference was made of, None for a reference that is none of ours.
+
+    Others may use the account too: their references are not ours to answer for.
+    """
+    return reference.replace("-", "_") if reference and _OURS.match(reference) else None
 
 
 def uetr_of(rail_key: str) -> str:

@@ -5,6 +5,7 @@ booking before the status it follows, a return before the booking, and the same 
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,26 @@ INSTANT: Mapping[str, str] = _TABLES["statuses"]["instant"]
 """Status code -> settled, pending, rejected or unclear, by scheme: ACCP confirms an instant transfer, and only
 announces a credit transfer."""
 
-REASONS: Mapping[str, str] = {code: row["reading"] for code, row in _TABLES["reasons"].items()}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """What a reason code permits next, and the word for it that our API shows: AC04 is `closed_account_number`."""
+
+    reading: str
+    word: str
+
+
+def reason_table(rows: Mapping[str, Mapping[str, str]]) -> dict[str, Reason]:
+    """Return a table of codes with a `name` and a `reading` each; the word is the name in small letters."""
+    return {code: Reason(reading=row["reading"], word=_word(row["name"])) for code, row in rows.items()}
+
+
+def _word(name: str) -> str:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return "_".join(re.findall(r"[a-z0-9]+", spaced.lower()))
+
+
+REASONS: Mapping[str, Reason] = reason_table(_TABLES["reasons"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +63,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where one order stands. `returned`: it was carried out, and came back."""
+    """Where one order stands. `code` is a word of ours. `returned`: it was carried out, and came back."""
 
     outcome: Outcome
     code: str | None = None
@@ -70,7 +90,7 @@ def standing(
     own: Iterable[OrderReport],
     statuses: Mapping[str, str],
     *,
-    reasons: Mapping[str, str] = REASONS,
+    reasons: Mapping[str, Reason] = REASONS,
     amount_minor: int | None = None,
     currency: str | None = None,
 ) -> Standing | None:
@@ -95,7 +115,7 @@ def standing(
     if settled and rejections:
         return Standing(outcome=Outcome.UNKNOWN, detail=f"both carried out and rejected ({rejections[0].code})")
     if settled:
-        return Standing(outcome=Outcome.APPROVED, returned=_returned(carried_out))
+        return Standing(outcome=Outcome.APPROVED, returned=_returned(carried_out, reasons))
     if rejections:
         return rejections[0]
     if any(reading.outcome is Outcome.PENDING for reading in readings):
@@ -103,7 +123,7 @@ def standing(
     return readings[0] if readings else None
 
 
-def _reading(report: OrderReport, statuses: Mapping[str, str], reasons: Mapping[str, str]) -> Standing:
+def _reading(report: OrderReport, statuses: Mapping[str, str], reasons: Mapping[str, Reason]) -> Standing:
     meaning = statuses.get(report.status or "", "unclear")
     if meaning == "settled":
         return Standing(outcome=Outcome.APPROVED)
@@ -111,22 +131,28 @@ def _reading(report: OrderReport, statuses: Mapping[str, str], reasons: Mapping[
         return Standing(outcome=Outcome.PENDING)
     if meaning != "rejected":
         return Standing(outcome=Outcome.UNKNOWN, detail=f"status {report.status} decides nothing")
-    reading = reasons.get(report.reason or "", DeclineClass.HARD)
-    if reading == ARRIVED_BEFORE:
+    reason = reason_of(report.reason, reasons)
+    detail = f"rejected: {report.reason or 'no reason given'}"
+    if reason.reading == ARRIVED_BEFORE:
         # The duplicate was refused: the order itself is there, and its own report will say how it fares.
         return Standing(outcome=Outcome.PENDING, detail="the bank had it already")
-    if reading == NOT_ATTEMPTED:
-        return Standing(outcome=Outcome.NOT_ATTEMPTED, code=report.reason, detail=f"rejected: {report.reason}")
-    return Standing(outcome=Outcome.DECLINED, code=report.reason or report.status, decline_class=DeclineClass(reading))
+    if reason.reading == NOT_ATTEMPTED:
+        return Standing(outcome=Outcome.NOT_ATTEMPTED, code=reason.word, detail=detail)
+    decline_class = DeclineClass(reason.reading)
+    return Standing(outcome=Outcome.DECLINED, code=reason.word, decline_class=decline_class, detail=detail)
 
 
-def _returned(carried_out: Iterable[OrderReport]) -> Returned | None:
-    """One return, however many messages tell of it; the one that names a reason is preferred."""
-    returns = sorted(
-        (report for report in carried_out if report.word is Word.RETURNED),
-        key=lambda report: (report.reason is None, report.amount_minor or 0),
-    )
+def reason_of(code: str | None, reasons: Mapping[str, Reason]) -> Reason:
+    """Return what a code means; one that nobody has looked at permits nothing."""
+    known = reasons.get(code or "")
+    return known or Reason(reading=DeclineClass.HARD.value, word=_word(f"rejected {code or ''}"))
+
+
+def _returned(carried_out: Iterable[OrderReport], reasons: Mapping[str, Reason]) -> Returned | None:
+    """One return, however many messages tell of it and in which list of codes: always the same reason is told."""
+    returns = [report for report in carried_out if report.word is Word.RETURNED]
     if not returns:
         return None
-    first = returns[0]
-    return Returned(reason=first.reason, amount_minor=first.amount_minor, currency=first.currency)
+    first = max(returns, key=lambda report: report.reason or "")
+    word = reason_of(first.reason, reasons).word if first.reason else None
+    return Returned(reason=word, amount_minor=first.amount_minor, currency=first.currency)

@@ -22,6 +22,7 @@ SCHEMA = etree.XMLSchema(
 TIME_OUT = timedelta(seconds=10)
 REJECTED_NAMES = {"CLOSED": "AC04", "SHORT": "AM04", "OFFLINE": "AB07", "SUSPENDED": "AG10"}
 
+MAILBOX: list[dict[str, str]] = []
 BOOKS: dict[str, dict[str, object]] = {}
 LOCK = Lock()
 MOVED = [timedelta()]
@@ -111,6 +112,22 @@ def report(message, end_to_end, transaction, status, reason, amount) -> bytes:
     ).encode()
 
 
+def send_back(key: str, reason: str) -> None:
+    """The payee's bank returns a transfer; the pacs.004 waits in the mailbox."""
+    row, moment = BOOKS[key], now()
+    amount = f'Ccy="{row["currency"]}">{row["amount"]}'
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?><Document xmlns="{NAMESPACE}pacs.004.001.09"><PmtRtr><GrpHdr>'
+        f"<MsgId>RTR{moment.timestamp():.6f}</MsgId><CreDtTm>{moment.isoformat(timespec='milliseconds')}</CreDtTm>"
+        f"<NbOfTxs>1</NbOfTxs><SttlmInf><SttlmMtd>CLRG</SttlmMtd></SttlmInf></GrpHdr><TxInf><RtrId>R1</RtrId>"
+        f"<OrgnlGrpInf><OrgnlMsgId>{row['message']}</OrgnlMsgId><OrgnlMsgNmId>pacs.008.001.08</OrgnlMsgNmId>"
+        f"</OrgnlGrpInf><OrgnlEndToEndId>{key}</OrgnlEndToEndId><OrgnlTxId>{key}</OrgnlTxId>"
+        f"<RtrdIntrBkSttlmAmt {amount}</RtrdIntrBkSttlmAmt><RtrRsnInf><Rsn><Cd>{reason}</Cd></Rsn></RtrRsnInf>"
+        "</TxInf></PmtRtr></Document>"
+    )
+    MAILBOX.append({"type": "pacs.004.001.09", "body": body})
+
+
 class Clearing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -120,6 +137,10 @@ class Clearing(BaseHTTPRequestHandler):
             MOVED[0] += timedelta(seconds=json.loads(body)["seconds"])
             self.answer(200, b"{}")
             return
+        if self.path == "/returns":
+            send_back(**json.loads(body))
+            self.answer(200, b"{}")
+            return
         try:
             self.answer(*{"/pacs.008": clear, "/pacs.028": tell}[self.path](body))
         except (AssertionError, etree.XMLSyntaxError, KeyError) as error:
@@ -127,7 +148,7 @@ class Clearing(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with LOCK:
-            self.answer(200, json.dumps(BOOKS).encode())
+            self.answer(200, json.dumps(MAILBOX if self.path == "/mailbox" else BOOKS).encode())
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

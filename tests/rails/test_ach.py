@@ -177,12 +177,8 @@ class TestWithItsOwnBank:
 
     async def test_booked_entry_is_approved_and_may_come_back_late(self, bench: AchBench) -> None:
         """Rejected on receipt, paid, and paid and returned by the receiver's bank two days later."""
-        rejected, paid, returned = (
-            bench.order("declined_hard"),
-            bench.order(),
-            bench.order(),
-        )
-        assert (await bench.run(rejected)).decline_code == "R02"
+        rejected, paid, returned = bench.order("declined_hard"), bench.order(), bench.order()
+        assert (await bench.run(rejected)).decline_code == "account_closed"
         bench.bank.behave("return-later", days=2, reason="R03", end_to_end_id=identification_of(returned.rail_key))
         for request in (paid, returned):
             assert (await bench.adapter.execute(request, None)).outcome is Outcome.PENDING
@@ -196,6 +192,13 @@ class TestWithItsOwnBank:
         came_back = await returns_of(bench, identification_of(returned.rail_key))
         assert {report.reason for report in came_back} == {"R03", "AC01"}
         assert await returns_of(bench, identification_of(paid.rail_key)) == []
+        told = {(notice.rail_key, notice.kind.value, notice.reason) for notice in await bench.adapter.collect_notices()}
+        assert told == {
+            (rejected.rail_key, "outcome", None),
+            (paid.rail_key, "outcome", None),
+            (returned.rail_key, "outcome", None),
+            (returned.rail_key, "payout.returned", "no_account_or_unable_to_locate_it"),
+        }
 
 
 async def returns_of(bench: AchBench, identification: str) -> list[Any]:

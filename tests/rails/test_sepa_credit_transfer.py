@@ -137,7 +137,7 @@ async def test_whole_file_refused_is_declined_with_its_code(bench: SepaBench) ->
     answer = await bench.run(bench.order())
     assert (answer.outcome, answer.decline_code, answer.decline_class) == (
         Outcome.DECLINED,
-        "FF01",
+        "invalid_file_format",
         DeclineClass.HARD,
     )
 
@@ -150,7 +150,7 @@ async def test_acknowledgement_of_another_file_proves_nothing(bench: SepaBench) 
 async def test_invalid_iban_is_declined_before_anything_is_sent(bench: SepaBench) -> None:
     request = bench.order(destination={"type": "iban", "iban": "DE00370400440532013000", "name": "Ada"})
     answer = await bench.run(request)
-    assert (answer.decline_code, answer.decline_class) == ("AC01", DeclineClass.DATA_FIX)
+    assert (answer.decline_code, answer.decline_class) == ("incorrect_account_number", DeclineClass.DATA_FIX)
     assert bench.effect(request.rail_key) is None
 
 
@@ -179,7 +179,7 @@ class TestWithItsOwnBank:
         bench.bank.advance(1)
         answer = await bench.ask(request)
         bench.bank.account(closed=False)
-        assert (answer.outcome, answer.decline_code) == (Outcome.DECLINED, "AC04")
+        assert (answer.outcome, answer.decline_code) == (Outcome.DECLINED, "closed_account_number")
 
     async def test_credit_that_bears_our_reference_is_no_return(self, bench: SepaBench) -> None:
         """Whoever pays us chooses the reference."""

@@ -36,6 +36,11 @@ class Clearing:
         httpx.post(f"{self.url}/clock", json={"seconds": seconds}, trust_env=False).raise_for_status()
         self.moved += timedelta(seconds=seconds)
 
+    def send_back(self, key: str, reason: str) -> None:
+        """Let the payee's bank return a transfer."""
+        order = {"key": key, "reason": reason}
+        httpx.post(f"{self.url}/returns", json=order, trust_env=False).raise_for_status()
+
     def now(self) -> datetime:
         return datetime.now(UTC) + self.moved
 
@@ -44,7 +49,9 @@ class InstantBench(RailBench):
     def __init__(self, clearing: Clearing, path: FaultyPath) -> None:
         self.clearing = clearing
         self.path = path
-        line = {"debtor_iban": "NL91ABNA0417164300", "debtor_name": "Ledgerline B.V.", "debtor_bic": "ABNANL2A"}
+        line = {"debtor_iban": "NL91ABNA0417164300", "debtor_name": "Ledgerline B.V.", "debtor_bic": "ABNANL2A"} | {
+            "mailbox_path": "/mailbox"
+        }
         (built,) = build({"url": path.url, **line})
         assert isinstance(built, SepaInstantAdapter)
         built._now = clearing.now
@@ -178,4 +185,16 @@ async def test_iban_without_a_known_bank_is_not_attempted(bench: InstantBench) -
 
 async def test_suspended_bank_declines_softly(bench: InstantBench) -> None:
     answer = await bench.run(bench.order(destination={"type": "iban", "iban": PAYEE, "name": "Ada SUSPENDED"}))
-    assert (answer.decline_code, answer.decline_class) == ("AG10", DeclineClass.SOFT)
+    assert (answer.decline_code, answer.decline_class) == ("agent_suspended", DeclineClass.SOFT)
+
+
+async def test_return_after_success_is_collected_from_the_mailbox(bench: InstantBench) -> None:
+    rail_key = "po_01m8c0zehk714fgvgns9mq5k6r:1"
+    request = bench.order(rail_key=rail_key)
+    assert (await bench.run(request)).outcome is Outcome.APPROVED
+    bench.clearing.send_back(reference_of(rail_key), "MD07")
+    for _ in range(2):
+        outcome, returned = await bench.adapter.collect_notices()
+        assert (outcome.rail_key, outcome.answer and outcome.answer.outcome) == (rail_key, Outcome.APPROVED)
+        assert (returned.kind.value, returned.rail_key) == ("payout.returned", rail_key)
+        assert (returned.amount_minor, returned.currency, returned.reason) == (8420, "EUR", "end_customer_deceased")

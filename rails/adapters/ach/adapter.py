@@ -4,7 +4,9 @@ Decides what counts as paid (the entry booked on its settlement date) and as mon
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
+from domain.inbound import InboundNotice
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import AmountLimits, CardDetails, RailAdapter, RailPrice, RailProfile
 from rails.adapters.ach.numbering import Numbering, NumbersExhaustedError
@@ -27,27 +30,32 @@ from rails.adapters.ach.wire import (
     file_id_of,
     identification_of,
     read_acknowledgement,
+    read_changes,
     read_returns,
     render_file,
 )
 from rails.bank_channel import BankChannel, BankMessage, open_channel
-from rails.bank_files import BankFiles, FileOrder, Reports
+from rails.bank_files import BankFiles, FileOrder, Reports, notices_of, pace_of
 from rails.banking_days import CutOff, is_banking_day
 from rails.configuration import RailConfiguration, moves_real_money, required
 from rails.iso20022.documents import Schemas, schemas_of
 from rails.iso20022.references import latin
-from rails.iso20022.reports import CAMT_054, Word, read_reports
-from rails.iso20022.standing import REASONS, Standing, about, standing
+from rails.iso20022.reports import CAMT_054, OrderReport, Word, read_reports
+from rails.iso20022.standing import REASONS, Reason, Standing, about, reason_table, standing
 from rails.records import RailRecords
 
 NAME = "ach"
 CURRENCY = "USD"
 CALENDAR = "FED"
+DEADLINE_SECONDS, COLLECTING_SECONDS_MAX = 10.0, 60.0
+ASKED_AFTER_SECONDS = (10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
 STATUSES: Mapping[str, str] = {"ACCEPTED": "pending", "REJECTED": "rejected"}
 _CODES = json.loads((Path(__file__).parent / "return_codes.json").read_text("utf-8"))
-READINGS: Mapping[str, str] = {**REASONS, **{code: row["reading"] for code, row in _CODES["returns"].items()}}
+READINGS: Mapping[str, Reason] = {**REASONS, **reason_table(_CODES["returns"])}
 """R-codes, and the ISO 20022 reasons that acknowledgements use for what has no R-code."""
 DATABASE_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, OSError)
+
+_log = logging.getLogger(__name__)
 
 UtcClock = Callable[[], datetime]
 
@@ -101,6 +109,7 @@ def ach_profile(name: str, configuration: RailConfiguration) -> RailProfile:
             zone=configuration.get("zone", "America/New_York"),
             calendar=CALENDAR,
         ),
+        pace=pace_of(configuration, deadline_seconds=DEADLINE_SECONDS, ask_after_seconds=ASKED_AFTER_SECONDS),
     )
 
 
@@ -160,7 +169,10 @@ class AchRailAdapter:
             body = render_file(self._originator, slot, self._entry(request, identification, slot))
         except UnfitEntryError as error:
             return RailAnswer(
-                outcome=Outcome.DECLINED, decline_code="R17", decline_class=DeclineClass.DATA_FIX, detail=str(error)
+                outcome=Outcome.DECLINED,
+                decline_code="entry_unfit",
+                decline_class=DeclineClass.DATA_FIX,
+                detail=str(error),
             )
         order = FileOrder(
             reference=identification,
@@ -186,10 +198,38 @@ class AchRailAdapter:
             deadline_seconds=deadline_seconds,
         )
 
+    async def collect_notices(self) -> Sequence[InboundNotice]:
+        """Return what the mailbox proves of our orders; see `rails.adapter.NoticeCollector.collect_notices`.
+
+        Raises:
+            ConnectionError: the mailbox could not be read. Retryable.
+            psycopg.OperationalError: the numbers could not be read. Retryable.
+        """
+        reports = await self._files.reports(COLLECTING_SECONDS_MAX)
+        if isinstance(reports, Standing):
+            raise ConnectionError(reports.detail)
+        by_identification: dict[str, list[OrderReport]] = defaultdict(list)
+        for report in reports:
+            by_identification[report.end_to_end_id or ""].append(report)
+        notices: list[InboundNotice] = []
+        for identification, told in by_identification.items():
+            order = None if self._numbering is None else await self._numbering.order_of(identification)
+            if order is None:
+                continue
+            rail_key, slot = order
+            known = _stands(tuple(told), identification, file_id_of(self._originator, slot))
+            if known is not None:
+                notices += notices_of(self._profile.name, rail_key, identification, known)
+        return tuple(notices)
+
     def _read(self, message: BankMessage) -> Reports:
         if message.kind == ACKNOWLEDGEMENT:
             return tuple(read_acknowledgement(message.body))
         if message.kind == RETURN_FILE:
+            for identification, code, _corrected in read_changes(message.body):
+                _log.warning(
+                    "%s: the receiver's bank corrects details of %s (%s)", self.profile.name, identification, code
+                )
             return tuple(read_returns(message.body))
         if message.kind == CAMT_054:
             return read_reports(message.body, self._schemas)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from string import ascii_uppercase, digits
 from zoneinfo import ZoneInfo
 
-from rails.adapters.ach.wire import Slot
+from rails.adapters.ach.wire import Slot, identification_of
 from rails.records import RailRecords
 
 MODIFIERS = ascii_uppercase + digits
@@ -28,6 +28,7 @@ class Numbering:
         self._rail = rail
         self._odfi = odfi
         self._zone = zone
+        self._orders: dict[str, tuple[str, Slot]] = {}
 
     async def find(self, rail_key: str) -> Slot | None:
         """Return the order's numbers, None if it was never about to be sent."""
@@ -46,12 +47,22 @@ class Numbering:
         number = await self._records.next_number(self._rail, "trace") % _SEQUENCE
         minute, modifier = await self._file(now.astimezone(self._zone))
         written = {
+            "identification": identification_of(rail_key),
             "trace": f"{self._odfi}{number:07d}",
             "minute": minute.isoformat(timespec="minutes"),
             "modifier": modifier,
         }
         # Two workers with one order: the first to write has it, both send the same file.
         return self._slot(await self._records.add(self._rail, rail_key, written))
+
+    async def order_of(self, identification: str) -> tuple[str, Slot] | None:
+        """Return the rail key and numbers of the order that has an identification, None where it is not ours."""
+        if identification not in self._orders:
+            found = await self._records.search(self._rail, {"identification": identification}, limit=1)
+            if not found:
+                return None
+            self._orders[identification] = (found[0][0], self._slot(found[0][1]))
+        return self._orders[identification]
 
     async def _file(self, now: datetime) -> tuple[datetime, str]:
         for ahead in range(MINUTES_AHEAD_MAX):

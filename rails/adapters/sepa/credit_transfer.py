@@ -4,12 +4,14 @@ Decides how an order becomes a file and which reports count. The bank checks mes
 file may be sent again under its own id and is never carried out twice.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from domain.inbound import InboundNotice
 from domain.rail import Flow, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailAdapter, RailProfile
+from rails.adapters.sepa.notices import collect_by_reference
 from rails.adapters.sepa.parties import Payee, debtor_of, payee_of
 from rails.adapters.sepa.profiles import credit_transfer_profile
 from rails.bank_channel import BankChannel, BankMessage, open_channel
@@ -98,6 +100,16 @@ class SepaCreditTransferAdapter:
         reference = reference_of(rail_key)
         return await self._files.ask(
             reference, lambda reports: _stands(reports, reference), deadline_seconds=deadline_seconds
+        )
+
+    async def collect_notices(self) -> Sequence[InboundNotice]:
+        """Return what the mailbox proves of our orders; see `rails.adapter.NoticeCollector.collect_notices`.
+
+        Raises:
+            ConnectionError: the mailbox could not be read. Retryable.
+        """
+        return await collect_by_reference(
+            self._profile.name, self._files, lambda reports, reference: _stands(reports, reference)
         )
 
     async def reports(self, deadline_seconds: float) -> Reports | Standing:

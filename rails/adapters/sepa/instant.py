@@ -5,24 +5,26 @@ order is asked about before anything else. It is never sent a second time.
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 
+from domain.inbound import InboundNotice
 from domain.rail import Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailAdapter, RailProfile
+from rails.adapters.sepa.notices import collect_by_reference
 from rails.adapters.sepa.parties import Payee, debtor_of, payee_of
 from rails.adapters.sepa.profiles import EXECUTION_SECONDS, instant_profile
-from rails.bank_channel import credentials
-from rails.bank_files import malformed
+from rails.bank_channel import BankChannel, BankMessage, credentials, open_channel
+from rails.bank_files import BankFiles, Reports, malformed
 from rails.configuration import RailConfiguration, required
 from rails.exchange import Reply, exchange, open_client
 from rails.iso20022.documents import InvalidDocumentError, Schemas, schemas_of
 from rails.iso20022.orders import CreditTransfer, Party, render_pacs_008, render_pacs_028
 from rails.iso20022.references import reference_of, uetr_of
-from rails.iso20022.reports import read_reports
+from rails.iso20022.reports import PACS_002, PACS_004, read_reports
 from rails.iso20022.standing import INSTANT, Standing, about, standing
 from rails.outcomes import classify_status
 
@@ -47,6 +49,7 @@ def build(configuration: RailConfiguration) -> Iterable[RailAdapter]:
         instant_profile(name, configuration),
         client=open_client(required(name, configuration, "url"), headers=credentials(name, configuration)),
         paths=(configuration.get("orders_path", ORDERS_PATH), configuration.get("inquiries_path", INQUIRIES_PATH)),
+        mailbox=open_channel(name, configuration) if configuration.get("mailbox_path") else None,
         debtor=debtor,
         schemas=schemas_of(configuration),
     )
@@ -61,6 +64,7 @@ class SepaInstantAdapter:
         *,
         client: httpx.AsyncClient,
         paths: tuple[str, str],
+        mailbox: BankChannel | None,
         debtor: Party,
         schemas: Schemas,
         now: UtcClock = lambda: datetime.now(UTC),
@@ -68,6 +72,7 @@ class SepaInstantAdapter:
         self._profile = profile
         self._client = client
         self._orders_path, self._inquiries_path = paths
+        self._mailbox = None if mailbox is None else BankFiles(mailbox, self._read_message)
         self._debtor = debtor
         self._schemas = schemas
         self._now = now
@@ -80,6 +85,8 @@ class SepaInstantAdapter:
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
         await self._client.aclose()
+        if self._mailbox is not None:
+            await self._mailbox.aclose()
 
     async def execute(self, request: RailRequest, card: CardDetails | None) -> RailAnswer:
         """Give one order to the clearing; see `rails.adapter.RailAdapter.execute`.
@@ -132,6 +139,25 @@ class SepaInstantAdapter:
         if self._now() < due_at:
             return RailAnswer(outcome=Outcome.UNKNOWN, detail=f"within the scheme's time until {due_at.isoformat()}")
         return await self._ask(rail_key, sent_at=sent_at, deadline_seconds=deadline_seconds)
+
+    async def collect_notices(self) -> Sequence[InboundNotice]:
+        """Return late answers and returns (pacs.004) where the participant has a mailbox for them.
+
+        See `rails.adapter.NoticeCollector.collect_notices`.
+
+        Raises:
+            ConnectionError: the mailbox could not be read. Retryable.
+        """
+        if self._mailbox is None:
+            return ()
+        return await collect_by_reference(
+            self._profile.name,
+            self._mailbox,
+            lambda reports, reference: standing(about(reports, reference), INSTANT),
+        )
+
+    def _read_message(self, message: BankMessage) -> Reports:
+        return read_reports(message.body, self._schemas) if message.kind in (PACS_002, PACS_004) else ()
 
     async def _ask(self, rail_key: str, *, sent_at: datetime, deadline_seconds: float) -> RailAnswer:
         message = render_pacs_028(

@@ -46,7 +46,9 @@ def payee_of(request: RailRequest) -> Payee | RailAnswer:
     try:
         iban = IBAN(destination.get("iban", ""))
     except (SchwiftyException, ValueError):
-        return RailAnswer(outcome=Outcome.DECLINED, decline_code="AC01", decline_class=DeclineClass.DATA_FIX)
+        return RailAnswer(
+            outcome=Outcome.DECLINED, decline_code="incorrect_account_number", decline_class=DeclineClass.DATA_FIX
+        )
     bic = iban.bic
     return Payee(
         name=sepa_text(destination.get("name", "")), iban=str(iban.compact), bic=str(bic) if bic is not None else None

@@ -7,6 +7,7 @@ from datetime import time
 
 from domain.rail import Flow
 from rails.adapter import AmountLimits, RailPrice, RailProfile
+from rails.bank_files import pace_of
 from rails.banking_days import CutOff
 from rails.configuration import RailConfiguration, moves_real_money
 
@@ -24,6 +25,13 @@ NOT_FOUND_FINAL_AFTER_SECONDS = 60
 """An instant transfer that arrives after its time-out is rejected (reasons AB05 to AB10, TM01), so one the
 clearing doesn't know a minute after its time stamp will never happen. The scheme's ten seconds, with room for
 clocks that differ."""
+
+BANK_DEADLINE_SECONDS = 10.0
+BANK_ASKED_AFTER_SECONDS = (10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
+"""A bank reads a file within seconds and answers within minutes; bookings mostly come by notice before these."""
+
+INSTANT_ASKED_AFTER_SECONDS = (2.0, 10.0, 30.0, 120.0, 600.0, 3_600.0)
+"""The schedule of semantics rule 8, after the scheme's own ten seconds."""
 
 DAY_SECONDS = 86_400.0
 INSTANT_PRIOR, CREDIT_TRANSFER_PRIOR = 0.96, 0.98
@@ -53,6 +61,7 @@ def credit_transfer_profile(name: str, configuration: RailConfiguration) -> Rail
             zone=configuration.get("zone", "Europe/Berlin"),
             calendar="ECB",
         ),
+        pace=pace_of(configuration, deadline_seconds=BANK_DEADLINE_SECONDS, ask_after_seconds=BANK_ASKED_AFTER_SECONDS),
     )
 
 
@@ -76,6 +85,11 @@ def instant_profile(name: str, configuration: RailConfiguration) -> RailProfile:
         payout_destinations=frozenset({"iban"}),
         sandbox=not moves_real_money(name, configuration),
         amount_limits={CURRENCY: _limits(configuration, CREDIT_TRANSFER_LARGEST_MINOR)},
+        pace=pace_of(
+            configuration,
+            deadline_seconds=float(EXECUTION_SECONDS),
+            ask_after_seconds=INSTANT_ASKED_AFTER_SECONDS,
+        ),
     )
 
 
