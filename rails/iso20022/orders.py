@@ -48,7 +48,7 @@ def render_pain_001(order: CreditTransfer, schemas: Schemas) -> bytes:
     """
     e = maker(PAIN_001)
     amount = amount_text(order.amount_minor, order.currency)
-    transaction = e.CdtTrfTxInf(
+    transfer = e.CdtTrfTxInf(
         e.PmtId(e.InstrId(order.reference), e.EndToEndId(order.reference), e.UETR(order.uetr)),
         e.Amt(e.InstdAmt(amount, Ccy=order.currency)),
         *([e.CdtrAgt(e.FinInstnId(e.BICFI(order.creditor.bic)))] if order.creditor.bic else []),
@@ -68,7 +68,7 @@ def render_pain_001(order: CreditTransfer, schemas: Schemas) -> bytes:
         e.DbtrAcct(e.Id(e.IBAN(order.debtor.iban))),
         e.DbtrAgt(_bank(e, order.debtor.bic)),
         e.ChrgBr("SLEV"),
-        transaction,
+        transfer,
     )
     header = e.GrpHdr(
         e.MsgId(order.reference),
@@ -98,7 +98,7 @@ def render_pacs_008(order: CreditTransfer, schemas: Schemas) -> bytes:
         e.SttlmInf(e.SttlmMtd("CLRG")),
         e.PmtTpInf(e.SvcLvl(e.Cd("SEPA")), e.LclInstrm(e.Cd("INST"))),
     )
-    transaction = e.CdtTrfTxInf(
+    transfer = e.CdtTrfTxInf(
         e.PmtId(e.InstrId(order.reference), e.EndToEndId(order.reference), e.TxId(order.reference), e.UETR(order.uetr)),
         e.IntrBkSttlmAmt(amount, Ccy=order.currency),
         e.AccptncDtTm(_instant(order.accepted_at)),
@@ -110,7 +110,7 @@ def render_pacs_008(order: CreditTransfer, schemas: Schemas) -> bytes:
         e.Cdtr(e.Nm(order.creditor.name)),
         e.CdtrAcct(e.Id(e.IBAN(order.creditor.iban))),
     )
-    return schemas.render(e.Document(e.FIToFICstmrCdtTrf(header, transaction)), PACS_008)
+    return schemas.render(e.Document(e.FIToFICstmrCdtTrf(header, transfer)), PACS_008)
 
 
 def render_pacs_028(*, reference: str, uetr: str, request_id: str, created_at: datetime, schemas: Schemas) -> bytes:
@@ -118,14 +118,14 @@ def render_pacs_028(*, reference: str, uetr: str, request_id: str, created_at: d
     e = maker(PACS_028)
     header = e.GrpHdr(e.MsgId(request_id), e.CreDtTm(_instant(created_at)))
     original = e.OrgnlGrpInf(e.OrgnlMsgId(reference), e.OrgnlMsgNmId(PACS_008))
-    transaction = e.TxInf(
+    transfer = e.TxInf(
         e.StsReqId(request_id),
         e.OrgnlInstrId(reference),
         e.OrgnlEndToEndId(reference),
         e.OrgnlTxId(reference),
         e.OrgnlUETR(uetr),
     )
-    return schemas.render(e.Document(e.FIToFIPmtStsReq(header, original, transaction)), PACS_028)
+    return schemas.render(e.Document(e.FIToFIPmtStsReq(header, original, transfer)), PACS_028)
 
 
 def _bank(e: Element, bic: str | None) -> Element:

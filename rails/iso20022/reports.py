@@ -67,8 +67,8 @@ def _read_pain_002(root: Element) -> Iterator[OrderReport]:
     batches = children(report, "OrgnlPmtInfAndSts")
     message_id = text(group, "OrgnlMsgId")
     for batch in batches:
-        for transaction in children(batch, "TxInfAndSts"):
-            yield _status(transaction, message_id, _reason(batch) or _reason(group))
+        for transfer in children(batch, "TxInfAndSts"):
+            yield _status(transfer, message_id, _reason(batch) or _reason(group))
     # Where orders have a status of their own, the file's is only their sum.
     if not children(report, "OrgnlPmtInfAndSts/TxInfAndSts"):
         yield from _whole_file(group, message_id, text(group, "GrpSts"))
@@ -79,14 +79,14 @@ def _read_pain_002(root: Element) -> Iterator[OrderReport]:
 def _read_pacs_002(root: Element) -> Iterator[OrderReport]:
     report = child(root, "FIToFIPmtStsRpt")
     groups = children(report, "OrgnlGrpInfAndSts")
-    transactions = children(report, "TxInfAndSts")
+    transfers = children(report, "TxInfAndSts")
     group = groups[0] if len(groups) == 1 else None
-    for transaction in transactions:
-        message_id = text(transaction, "OrgnlGrpInf/OrgnlMsgId")
+    for transfer in transfers:
+        message_id = text(transfer, "OrgnlGrpInf/OrgnlMsgId")
         if group is not None:
             message_id = message_id or text(group, "OrgnlMsgId")
-        yield _status(transaction, message_id, _reason(group) if group is not None else None)
-    for group in () if transactions else groups:
+        yield _status(transfer, message_id, _reason(group) if group is not None else None)
+    for group in () if transfers else groups:
         yield from _whole_file(group, text(group, "OrgnlMsgId"), text(group, "GrpSts"))
 
 
@@ -98,17 +98,17 @@ def _whole_file(element: Element, message_id: str | None, status: str | None) ->
         )
 
 
-def _status(transaction: Element, message_id: str | None, reason_above: str | None) -> OrderReport:
+def _status(transfer: Element, message_id: str | None, reason_above: str | None) -> OrderReport:
     """A rejection without a reason of its own has the one above it: a DUPL must not be read as a refusal."""
-    status = text(transaction, "TxSts")
-    repeated = child(transaction, "OrgnlTxRef/IntrBkSttlmAmt")
+    status = text(transfer, "TxSts")
+    repeated = child(transfer, "OrgnlTxRef/IntrBkSttlmAmt")
     amount_minor, currency = amount_of(repeated) if repeated is not None else (None, None)
     return OrderReport(
         word=Word.STATUS,
         message_id=message_id,
-        end_to_end_id=text(transaction, "OrgnlEndToEndId"),
+        end_to_end_id=text(transfer, "OrgnlEndToEndId"),
         status=status,
-        reason=_reason(transaction) or (reason_above if status == "RJCT" else None),
+        reason=_reason(transfer) or (reason_above if status == "RJCT" else None),
         amount_minor=amount_minor,
         currency=currency,
     )
@@ -117,13 +117,13 @@ def _status(transaction: Element, message_id: str | None, reason_above: str | No
 def _read_pacs_004(root: Element) -> Iterator[OrderReport]:
     returned = child(root, "PmtRtr")
     group_id = text(returned, "OrgnlGrpInf/OrgnlMsgId")
-    for transaction in children(returned, "TxInf"):
-        amount_minor, currency = amount_of(child(transaction, "RtrdIntrBkSttlmAmt"))
+    for transfer in children(returned, "TxInf"):
+        amount_minor, currency = amount_of(child(transfer, "RtrdIntrBkSttlmAmt"))
         yield OrderReport(
             word=Word.RETURNED,
-            message_id=text(transaction, "OrgnlGrpInf/OrgnlMsgId") or group_id,
-            end_to_end_id=text(transaction, "OrgnlEndToEndId"),
-            reason=_code(transaction, "RtrRsnInf/Rsn"),
+            message_id=text(transfer, "OrgnlGrpInf/OrgnlMsgId") or group_id,
+            end_to_end_id=text(transfer, "OrgnlEndToEndId"),
+            reason=_code(transfer, "RtrRsnInf/Rsn"),
             amount_minor=amount_minor,
             currency=currency,
         )
