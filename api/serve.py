@@ -27,6 +27,7 @@ from api.services import QuoteRequest, ScoreRequest, Services
 from domain.charge import Charge
 from domain.rail import Flow, RouteOption
 from domain.risk import RiskAssessment
+from events.recovery import Recovery
 from logs import configure_logging
 from rails.adapter import profile_document
 from rails.registry import Rails
@@ -118,6 +119,8 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
             inbox=parts.inbox,
             challenge_secret=read_secret(settings.challenge_secret_path),
             public_url=settings.api_url,
+            secrets=parts.webhook_secrets,
+            recovery=Recovery(parts.pool),
             vault=parts.vault,
             codec_routes=codec_router(
                 parts.codec,

@@ -18,6 +18,7 @@ from domain.inbound import InboundReceipt
 from domain.outcomes import OutcomeBoard
 from domain.rail import RouteOption
 from domain.risk import RiskAssessment
+from events.recovery import Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +83,28 @@ class ScoreRisk(Protocol):
         ...
 
 
+class EndpointSecrets(Protocol):
+    """Makes signing secrets of webhook endpoints; what is stored of them is sealed."""
+
+    def issue(self, endpoint_id: str, kinds: Sequence[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        """Return what is shown of new secrets, this once, and how they are stored."""
+        ...
+
+    def rotate(
+        self, endpoint_id: str, version: int, kinds: Sequence[str], overlap_seconds: int
+    ) -> Awaitable[tuple[dict[str, str], list[dict[str, Any]]] | None]:
+        """Return new secrets, stored before the old ones, which end after the overlap; None at another version."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything the API is composed of.
 
     `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
     merchants and API keys; both through psycopg. `challenge_secret` signs the sandbox's
-    challenge pages. Without an `inbox` no rail is listened to. `vault` is what `vault/route.py` serves.
+    challenge pages. `secrets` seals what signs webhooks, `recovery` has them sent again.
+    Without an `inbox` no rail is listened to. `vault` is what `vault/route.py` serves.
     Without `fx_rates` no exchange is quoted.
     """
 
@@ -102,6 +118,8 @@ class Services:
     score: ScoreRisk
     challenge_secret: bytes
     public_url: str
+    secrets: EndpointSecrets
+    recovery: Recovery
     inbox: RailInbox | None = None
     vault: Any = None
     codec_routes: APIRouter | None = None

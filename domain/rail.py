@@ -15,6 +15,7 @@ class Flow(StrEnum):
     VOID = "void"
     REFUND = "refund"
     PAYOUT = "payout"
+    EVIDENCE = "evidence"
 
 
 class Outcome(StrEnum):
@@ -53,6 +54,7 @@ class RailRequest:
     authorization a capture, void or refund is about. `resumed`: this key may have been sent before
     (a crash lies between), so a rail without idempotency is asked before it is told again.
     `requested_at`: when the attempt was written down; schemes count their time-outs from it.
+    `evidence` is the merchant's side of the dispute that the rail calls `dispute_reference`.
     """
 
     rail: str
@@ -70,6 +72,8 @@ class RailRequest:
     deadline_seconds: float = 5.0
     resumed: bool = False
     requested_at: datetime | None = None
+    dispute_reference: str | None = None
+    evidence: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

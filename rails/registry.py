@@ -23,6 +23,7 @@ CONNECTORS = tuple(
         ("ach", "ach.adapter"),
         ("sepa_credit", "sepa.credit_transfer"),
         ("sepa_instant", "sepa.instant"),
+        ("stripe", "stripe.adapter"),
         ("usdc", "usdc.adapter"),
     )
 )

@@ -12,6 +12,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.ledger import Posting, PostingResult
     from domain.rail import RailAnswer, RailRequest
+    from domain.webhooks import DeliverTo, DeliveryReport
     from workflows import policies
     from workflows.ports import (
         INQUIRY_SECONDS,
@@ -26,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         RecordPort,
         RoutePlan,
         StoredObject,
+        WebhookPort,
     )
 
 
@@ -102,4 +104,15 @@ async def inquire(inquiry: RailInquiry) -> RailAnswer:
         heartbeat_timeout=policies.SLOW_RAIL_HEARTBEAT if inquiry.deadline_seconds > INQUIRY_SECONDS else None,
         retry_policy=policies.RETRY_UNTIL_DONE,
         summary=f"what became of {inquiry.rail_key} on {inquiry.rail}?",
+    )
+
+
+async def deliver_webhooks(to: DeliverTo) -> DeliveryReport:
+    """Run one round of delivery on whichever background worker is free."""
+    return await workflow.execute_activity_method(
+        WebhookPort.deliver_webhooks,
+        to,
+        start_to_close_timeout=policies.WEBHOOK_ROUND_TIMEOUT,
+        heartbeat_timeout=policies.WEBHOOK_HEARTBEAT_TIMEOUT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
     )

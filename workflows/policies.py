@@ -35,6 +35,13 @@ RAIL_DEADLINE_SECONDS = 2.5
 ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
 """The activity answers by itself at the rail's deadline; this only catches a worker that hangs."""
 
+WEBHOOK_ROUND_TIMEOUT = timedelta(minutes=30)
+"""A round ends by itself after a minute, or when what it is sending is answered: 200 hanging requests, one after
+another, are stored and left between any two. This only bounds a worker that lives and does nothing."""
+
+WEBHOOK_HEARTBEAT_TIMEOUT = timedelta(seconds=8)
+"""Four missed heartbeats: then another worker takes the endpoint over, and the lease keeps the first one out."""
+
 SLOW_RAIL_MARGIN = timedelta(seconds=10)
 """What an order to a rail of its own pace may take beyond the deadline, at which the activity answers by itself."""
 
@@ -46,6 +53,14 @@ COLLECTION_TIMEOUT = timedelta(minutes=10)
 
 RETRY_NEXT_ROUND = RetryPolicy(maximum_attempts=2)
 """What repeats by schedule needs no retries of its own beyond a worker that died: the next round is near."""
+
+PERIODS_TIMEOUT = timedelta(minutes=15)
+"""Making a month takes milliseconds; looking at how large tables have grown may take minutes."""
+
+RETRY_PERIODS = RetryPolicy(
+    initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=5), maximum_attempts=50
+)
+"""A month isn't made while somebody reads for long: tried again for hours, then on the next day."""
 
 CHALLENGE_EXPIRY = timedelta(minutes=15)
 """How long a customer may take for a step-up before the charge is declined."""

@@ -15,6 +15,7 @@ from domain.charge import Charge
 from domain.ledger import KeyClaim, Posting, PostingResult, RecordKind
 from domain.payout import Payout
 from domain.rail import Flow, RailAnswer, RailRequest, RouteOption
+from domain.webhooks import DeliverTo, DeliveryReport
 
 INQUIRY_SECONDS = 5.0
 """How long a rail may take to answer a question, where it has no pace of its own."""
@@ -149,6 +150,30 @@ class BookPort(ABC):
         """Commit a posting in one SERIALIZABLE transaction. Idempotent on its key.
 
         A refusal is a result. Lost connections and serialization failures are retryable errors.
+        """
+
+
+class LedgerPeriodPort(ABC):
+    """Looking after how the ledger grows."""
+
+    @abstractmethod
+    @activity.defn(name="extend_ledger_periods")
+    async def extend_ledger_periods(self) -> int:
+        """Make the partitions that are missing ahead of time; return how many. Idempotent.
+
+        Fails, and is retried, while somebody reads the books for longer than half a second.
+        """
+
+
+class WebhookPort(ABC):
+    """Sending events to the merchants' endpoints."""
+
+    @abstractmethod
+    @activity.defn(name="deliver_webhooks")
+    async def deliver_webhooks(self, to: DeliverTo) -> DeliveryReport:
+        """Send an endpoint what it has not had yet, for a minute at most. Heartbeats.
+
+        At least once: run again after a crash it repeats what had not been stored. Idempotent otherwise.
         """
 
 

@@ -4,11 +4,13 @@ from typing import Any
 
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
+from workflows.ledger_periods import LedgerPeriodsWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 PAYMENT_WORKFLOWS = (
     ChargeWorkflow,
@@ -18,4 +20,8 @@ PAYMENT_WORKFLOWS = (
     DisputeWorkflow,
     RailNoticeWorkflow,
 )
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow,)
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
+    LedgerPeriodsWorkflow,
+    RailInboxWorkflow,
+    WebhookDeliveryWorkflow,
+)

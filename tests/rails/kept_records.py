@@ -1,5 +1,6 @@
-"""`rails.records.RailRecords` in memory, for benches without a database: the port's promises, nothing more."""
+"""A place to keep records for adapters on the bench: `rails.records.RailRecords` in memory."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,39 +8,29 @@ Document = Mapping[str, Any]
 
 
 class KeptRecords:
+    """Outlives the adapters of a test, as the table outlives a worker."""
+
     def __init__(self) -> None:
-        self._documents: dict[tuple[str, str], Document] = {}
+        self._documents: dict[tuple[str, str], str] = {}
         self._numbers: dict[tuple[str, str], int] = {}
-        self.away = False
 
     async def add(self, rail: str, key: str, document: Document) -> Document:
-        self._there()
-        return self._documents.setdefault((rail, key), document)
+        kept: Document = json.loads(self._documents.setdefault((rail, key), json.dumps(dict(document))))
+        return kept
 
     async def find(self, rail: str, key: str) -> Document | None:
-        self._there()
-        return self._documents.get((rail, key))
+        text = self._documents.get((rail, key))
+        return None if text is None else json.loads(text)
 
     async def replace(self, rail: str, key: str, document: Document) -> None:
-        self._there()
         if (rail, key) not in self._documents:
             raise KeyError(key)
-        self._documents[rail, key] = document
+        self._documents[rail, key] = json.dumps(dict(document))
 
     async def search(self, rail: str, matching: Document, *, limit: int = 100) -> Sequence[tuple[str, Document]]:
-        self._there()
-        found = [
-            (key, document)
-            for (of, key), document in self._documents.items()
-            if of == rail and matching.items() <= document.items()
-        ]
-        return found[:limit]
+        found = [(key, json.loads(text)) for (of, key), text in self._documents.items() if of == rail]
+        return [(key, one) for key, one in found if matching.items() <= one.items()][:limit]
 
     async def next_number(self, rail: str, series: str) -> int:
-        self._there()
         self._numbers[rail, series] = self._numbers.get((rail, series), 0) + 1
         return self._numbers[rail, series]
-
-    def _there(self) -> None:
-        if self.away:
-            raise OSError("the database is away")

@@ -27,10 +27,21 @@ CLOSED = {"routing_number": "999999992", "account_number": "0000000003"}
 LINE = {"routing_number": "999999992", "company_id": "0000000001", "company_name": "Ledgerline Inc"}
 
 
+class Records(KeptRecords):
+    """Records whose database may be away."""
+
+    away = False
+
+    async def find(self, rail: str, key: str) -> Any:
+        if self.away:
+            raise OSError("the database is away")
+        return await super().find(rail, key)
+
+
 class AchBench(RailBench):
     currency = "USD"
 
-    def __init__(self, bank: MockBank, path: FaultyPath, records: KeptRecords) -> None:
+    def __init__(self, bank: MockBank, path: FaultyPath, records: Records) -> None:
         self.bank = bank
         self.path = path
         self.records = records
@@ -73,12 +84,12 @@ def shared_bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockBank]:
 
 
 @pytest.fixture(scope="module")
-def shared_records() -> KeptRecords:
-    return KeptRecords()
+def shared_records() -> Records:
+    return Records()
 
 
 @contextlib.asynccontextmanager
-async def bench_at(bank: MockBank, records: KeptRecords) -> AsyncIterator[AchBench]:
+async def bench_at(bank: MockBank, records: Records) -> AsyncIterator[AchBench]:
     path = FaultyPath(bank.url)
     await path.start()
     built = AchBench(bank, path, records)
@@ -89,7 +100,7 @@ async def bench_at(bank: MockBank, records: KeptRecords) -> AsyncIterator[AchBen
 
 
 @pytest.fixture
-async def bench(shared_bank: MockBank, shared_records: KeptRecords) -> AsyncIterator[AchBench]:
+async def bench(shared_bank: MockBank, shared_records: Records) -> AsyncIterator[AchBench]:
     async with bench_at(shared_bank, shared_records) as built:
         yield built
 
@@ -171,7 +182,7 @@ class TestWithItsOwnBank:
     @pytest.fixture
     async def bench(self, tmp_path: Path) -> AsyncIterator[AchBench]:
         bank = MockBank(tmp_path, clock=BANK_TIME.strftime("%Y-%m-%dT%H:%M"))
-        async with bench_at(bank, KeptRecords()) as built:
+        async with bench_at(bank, Records()) as built:
             yield built
         bank.stop()
 
