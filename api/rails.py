@@ -20,6 +20,7 @@ from api.authentication import Caller
 from api.bodies import Amount, Currency, RailName, parse_json, validate
 from api.context import Core, CoreOf
 from api.errors import Problem
+from api.orphans import receive_outcome
 from api.reading import EVERYTHING, Row, Statement
 from api.rendering import json_answer, list_answer
 from api.starting import attributes
@@ -70,7 +71,10 @@ async def receive_callback(rail: str, request: Request, core: CoreOf) -> Respons
     if not isinstance(told, dict):
         raise Problem(422, "body_must_be_object", "The request body is a JSON object.")
     # One address may serve several rails: what is signed goes before what is in the path.
-    notice = validate(DisputeCallback, {"rail": rail, **told})
+    told = {"rail": rail, **told}
+    if told.get("type") == "order.outcome":
+        return await receive_outcome(core, told)
+    notice = validate(DisputeCallback, told)
     parameters = {"rail_key": notice.rail_key, "rail": notice.rail}
     row = await core.reads.first(EVERYTHING, Statement(_FIND_ATTEMPT, parameters))
     if row is None:

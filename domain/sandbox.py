@@ -16,6 +16,7 @@ SANDBOX_TOKENS = frozenset(
         "tok_risk_step_up",
         "tok_refund_fails",
         "tok_disputed",
+        "tok_late_approved",
     }
 )
 RANDOM_PREFIX = "tok_random_"

@@ -33,6 +33,11 @@ def fx_conversion(currency: str, mode: Mode) -> str:
     return system_account("fx_conversion", currency, mode)
 
 
+def suspense(currency: str, mode: Mode) -> str:
+    """Return the account of money that is nobody's yet: what a rail took for a charge that had ended."""
+    return system_account("suspense", currency, mode)
+
+
 def sandbox_funding(currency: str, mode: Mode) -> str:
     """Return the account sandbox money comes from (test mode only)."""
     assert mode is Mode.TEST, "sandbox money exists in test mode only"

@@ -37,6 +37,9 @@ class _Book:
     def conversion(self) -> str:
         return chart.fx_conversion(self.currency, self.mode)
 
+    def suspense(self) -> str:
+        return chart.suspense(self.currency, self.mode)
+
     def fees(self) -> str:
         return chart.fee_revenue(self.currency, self.mode)
 
@@ -235,6 +238,21 @@ def _chargeback_received(book: _Book, fact: facts.ChargebackReceived) -> Iterabl
         yield book.movement("fee", "dispute_fee", account, book.fees(), fact.fee_minor, past_limits=True)
 
 
+def _orphan_received(book: _Book, fact: facts.OrphanReceived) -> Iterable[Movement]:
+    phase = Phase.POST if fact.taken else Phase.HOLD
+    yield book.movement("received", "orphan", book.clearing(fact.rail), book.suspense(), fact.amount_minor, phase=phase)
+
+
+def _orphan_reversed(book: _Book, fact: facts.OrphanReversed) -> Iterable[Movement]:
+    clearing, suspense, amount = book.clearing(fact.rail), book.suspense(), fact.amount_minor
+    if fact.taken:
+        yield book.movement("reversed", "orphan_reversal", suspense, clearing, amount)
+    else:
+        yield book.movement(
+            "reversed", "orphan_release", clearing, suspense, amount, phase=Phase.VOID_HOLD, hold="received"
+        )
+
+
 _Rule = Callable[[_Book, Any], Iterable[Movement]]
 _RULES: dict[type, tuple[str, _Rule]] = {
     facts.ChargeAuthorized: ("charge_id", _charge_authorized),
@@ -256,5 +274,7 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.CurrencyExchanged: ("transfer_id", _currency_exchanged),
     facts.AccountFunded: ("transfer_id", _account_funded),
     facts.ChargebackReceived: ("dispute_id", _chargeback_received),
+    facts.OrphanReceived: ("orphan_id", _orphan_received),
+    facts.OrphanReversed: ("orphan_id", _orphan_reversed),
 }
 """The field that names the object, and the rule, for every fact there is (a test counts them)."""

@@ -1,6 +1,6 @@
-"""Telling the merchant's side about chargebacks, signed, until it acknowledges.
+"""Telling the merchant's side about chargebacks and corrections, signed, until it acknowledges.
 
-Decides how often to retry. At least once: the receiver deduplicates on the dispute's `id`.
+Decides how often to retry. At least once: the receiver deduplicates on the notice's `id`.
 """
 
 import asyncio
@@ -9,10 +9,11 @@ import hashlib
 import hmac
 import json
 import time
+from typing import Any
 
 import httpx
 
-from rails.sandbox.truth import Dispute, Truth
+from rails.sandbox.truth import Correction, Notice, Truth
 
 RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 30.0
@@ -24,8 +25,23 @@ def sign(secret: str, timestamp: int, body: bytes) -> str:
     return f"t={timestamp},v1={digest}"
 
 
+def wire_of(notice: Notice) -> dict[str, Any]:
+    """Return the body of a notice."""
+    told: dict[str, Any] = {
+        "id": notice.id,
+        "rail": notice.rail,
+        "rail_key": notice.rail_key,
+        "reference": notice.reference,
+        "amount": notice.amount,
+        "currency": notice.currency,
+    }
+    if isinstance(notice, Correction):
+        return {"type": "order.outcome", **told, "effect_key": notice.effect_key, "outcome": notice.outcome}
+    return {"type": "dispute.created", **told, "reason": notice.reason}
+
+
 class CallbackCourier:
-    """Delivers disputes to one URL. Without a URL they wait on disk for a start that has one."""
+    """Delivers notices to one URL. Without a URL they wait on disk for a start that has one."""
 
     def __init__(self, truth: Truth, *, url: str | None, secret: str) -> None:
         self._truth = truth
@@ -39,8 +55,8 @@ class CallbackCourier:
         if self._url is None:
             return
         self._client = httpx.AsyncClient(timeout=10.0, trust_env=False)
-        for dispute in self._truth.subscribe(self._schedule):
-            self._schedule(dispute)
+        for notice in self._truth.subscribe(self._schedule):
+            self._schedule(notice)
 
     async def stop(self) -> None:
         """Stop delivering; what is undelivered stays on disk."""
@@ -50,33 +66,22 @@ class CallbackCourier:
         if self._client is not None:
             await self._client.aclose()
 
-    def _schedule(self, dispute: Dispute) -> None:
-        delivery = asyncio.get_running_loop().create_task(self._deliver(dispute))
+    def _schedule(self, notice: Notice) -> None:
+        delivery = asyncio.get_running_loop().create_task(self._deliver(notice))
         self._deliveries.add(delivery)
         delivery.add_done_callback(self._deliveries.discard)
 
-    async def _deliver(self, dispute: Dispute) -> None:
-        await asyncio.sleep(max(0.0, dispute.due_at - self._truth.now()))
+    async def _deliver(self, notice: Notice) -> None:
+        await asyncio.sleep(max(0.0, notice.due_at - self._truth.now()))
         pause = RETRY_SECONDS_FIRST
-        while not await self._post(dispute):
+        while not await self._post(notice):
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
-        self._truth.mark_delivered(dispute)
+        self._truth.mark_delivered(notice)
 
-    async def _post(self, dispute: Dispute) -> bool:
+    async def _post(self, notice: Notice) -> bool:
         assert self._client is not None and self._url is not None
-        body = json.dumps(
-            {
-                "type": "dispute.created",
-                "id": dispute.id,
-                "rail": dispute.rail,
-                "rail_key": dispute.rail_key,
-                "reference": dispute.reference,
-                "amount": dispute.amount,
-                "currency": dispute.currency,
-                "reason": dispute.reason,
-            }
-        ).encode()
+        body = json.dumps(wire_of(notice)).encode()
         headers = {
             "Content-Type": "application/json",
             "Rail-Signature": sign(self._secret, int(time.time()), body),

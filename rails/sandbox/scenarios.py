@@ -11,6 +11,7 @@ from typing import Literal
 
 REFUND_FAILS_AFTER_SECONDS = 1.8
 DISPUTE_AFTER_SECONDS = 1.0
+CORRECTED_AFTER_SECONDS = 1.0
 
 Ending = Literal["approved", "declined"]
 
@@ -21,7 +22,8 @@ class Conduct:
 
     `answered`: False means done, but the answer never leaves. `inquiry_tells`: False means nobody
     is ever told. `refused`: the connection is refused and nothing is done.
-    `decided_after_seconds`: the rail answers `pending` and knows the ending that much later.
+    `decided_after_seconds`: the rail answers `pending` and knows the ending that much later; with `says_first`, a
+    decline code, it says that instead of `pending`, and corrects itself by a notice.
     """
 
     ending: Ending = "approved"
@@ -30,6 +32,7 @@ class Conduct:
     inquiry_tells: bool = True
     refused: bool = False
     decided_after_seconds: float = 0.0
+    says_first: str | None = None
 
 
 APPROVES = Conduct()
@@ -63,6 +66,10 @@ SCENARIOS: dict[str, tuple[Conduct, Conduct]] = {
     "authentication": (WANTS_AUTHENTICATION, WANTS_AUTHENTICATION),
     "refund_fails": (APPROVES, APPROVES),
     "disputed": (APPROVES, APPROVES),
+    "late_approved": (
+        Conduct(says_first="issuer_unavailable", decided_after_seconds=CORRECTED_AFTER_SECONDS),
+        APPROVES,
+    ),
     "random": (APPROVES, APPROVES),
 }
 
@@ -78,6 +85,7 @@ TOKEN_SCENARIOS = {
     "tok_3ds": "authentication",
     "tok_refund_fails": "refund_fails",
     "tok_disputed": "disputed",
+    "tok_late_approved": "late_approved",
 }
 
 # Source: the numbers Stripe documents for testing, where it documents one for the case (2024-11).

@@ -7,7 +7,7 @@ hears of it. Money effects are synchronous: between a check and its record nothi
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from rails.sandbox.networks import NETWORKS
 from rails.sandbox.orders import Order
 from rails.sandbox.scenarios import (
     APPROVES,
+    CORRECTED_AFTER_SECONDS,
     DISPUTE_AFTER_SECONDS,
     REFUND_FAILS_AFTER_SECONDS,
     Conduct,
@@ -61,10 +62,22 @@ class Operation:
     answered: bool = True
     inquiry_tells: bool = True
     calls: int = 1
+    says_first: str | None = None
 
     def outcome(self, now: float) -> str:
-        """Return `approved`, `declined`, or `pending` while it is undecided."""
-        return self.ending if now >= self.decided_at else "pending"
+        """Return what the rail says: `approved`, `declined`, or `pending` while it is undecided.
+
+        A rail that is wrong at first says `declined` until it corrects itself.
+        """
+        if now >= self.decided_at:
+            return self.ending
+        return "pending" if self.says_first is None else "declined"
+
+    def code(self, now: float) -> str | None:
+        """Return the decline code the rail gives, if it says `declined`."""
+        if self.outcome(now) != "declined":
+            return None
+        return self.decline_code if now >= self.decided_at else self.says_first
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +95,25 @@ class Dispute:
     delivered: bool = field(default=False)
 
 
+@dataclass(slots=True, kw_only=True)
+class Correction:
+    """The rail's late word about an order, told until it is acknowledged. `effect_key`: what took effect."""
+
+    id: str
+    rail: str
+    rail_key: str
+    effect_key: str
+    reference: str
+    amount: int
+    currency: str
+    outcome: str
+    due_at: float
+    delivered: bool = field(default=False)
+
+
+Notice = Dispute | Correction
+
+
 class Truth:
     """All operations and disputes, in memory and in the journal. One event loop, one process."""
 
@@ -92,14 +124,16 @@ class Truth:
         self._referring: dict[tuple[str, str], list[Operation]] = {}
         self._closed: set[tuple[str, str]] = set()
         self._disputes: dict[str, Dispute] = {}
-        self._on_dispute: Callable[[Dispute], None] | None = None
+        self._corrections: dict[str, Correction] = {}
+        self._on_notice: Callable[[Notice], None] | None = None
         for line in journal.replay():
             self._recall(line)
 
-    def subscribe(self, on_dispute: Callable[[Dispute], None]) -> list[Dispute]:
-        """Call `on_dispute` for every new dispute; return those still to be delivered."""
-        self._on_dispute = on_dispute
-        return [dispute for dispute in self._disputes.values() if not dispute.delivered]
+    def subscribe(self, on_notice: Callable[[Notice], None]) -> list[Notice]:
+        """Call `on_notice` for every new dispute or correction; return those still to be delivered."""
+        self._on_notice = on_notice
+        notices: list[Notice] = [*self._disputes.values(), *self._corrections.values()]
+        return [notice for notice in notices if not notice.delivered]
 
     def take(self, order: Order) -> Operation | None:
         """Carry out an order, or find it carried out. None: its connection is to be refused.
@@ -125,7 +159,19 @@ class Truth:
             return None
         operation = self._write_down(order, scenario, conduct)
         self._raise_dispute(operation)
+        if conduct.says_first is not None:
+            self._correct(operation, effect=operation)
         return operation
+
+    def do_again(self, operation: Operation) -> None:
+        """Do an approved order a second time, under a key of the rail's own, and tell of it later: a rail at fault."""
+        if operation.ending != "approved":
+            return
+        twin = replace(operation, rail_key=f"{operation.rail_key}#2", reference=f"{operation.reference}_2", calls=1)
+        if (twin.rail, twin.rail_key) not in self._operations:
+            self._remember(twin)
+            self._journal.append({"line": "operation", **asdict(twin)})
+            self._correct(operation, effect=twin)
 
     def find(self, rail: str, rail_key: str) -> Operation | None:
         """Return the operation under a key."""
@@ -139,10 +185,10 @@ class Truth:
             self._closed.add(key)
             self._journal.append({"line": "closed", "rail": rail, "rail_key": rail_key})
 
-    def mark_delivered(self, dispute: Dispute) -> None:
-        """Remember that the merchant's side acknowledged a dispute."""
-        dispute.delivered = True
-        self._journal.append({"line": "delivered", "id": dispute.id})
+    def mark_delivered(self, notice: Notice) -> None:
+        """Remember that the merchant's side acknowledged a dispute or correction."""
+        notice.delivered = True
+        self._journal.append({"line": "delivered", "id": notice.id})
 
     def document(self) -> dict[str, Any]:
         """Return the public truth: operations with an effect or a final answer, and the disputes."""
@@ -156,6 +202,7 @@ class Truth:
             "operations": operations,
             "pending": pending,
             "disputes": [asdict(dispute) for dispute in self._disputes.values()],
+            "corrections": [asdict(correction) for correction in self._corrections.values()],
             "closed_keys": [{"rail": rail, "rail_key": rail_key} for rail, rail_key in sorted(self._closed)],
         }
 
@@ -248,6 +295,7 @@ class Truth:
             capture=order.capture and order.kind == "authorize",
             answered=conduct.answered,
             inquiry_tells=conduct.inquiry_tells,
+            says_first=conduct.says_first,
         )
         self._remember(operation)
         self._journal.append({"line": "operation", **asdict(operation)})
@@ -273,8 +321,26 @@ class Truth:
         )
         self._disputes[dispute.id] = dispute
         self._journal.append({"line": "dispute", **asdict(dispute)})
-        if self._on_dispute is not None:
-            self._on_dispute(dispute)
+        if self._on_notice is not None:
+            self._on_notice(dispute)
+
+    def _correct(self, operation: Operation, *, effect: Operation) -> None:
+        """Let the rail tell, a little later, that an order took effect under the key of `effect`."""
+        correction = Correction(
+            id=f"rco_{secrets.token_hex(8)}",
+            rail=operation.rail,
+            rail_key=operation.rail_key,
+            effect_key=effect.rail_key,
+            reference=effect.reference,
+            amount=effect.amount,
+            currency=effect.currency,
+            outcome=effect.ending,
+            due_at=max(effect.decided_at, self._clock() + CORRECTED_AFTER_SECONDS),
+        )
+        self._corrections[correction.id] = correction
+        self._journal.append({"line": "correction", **asdict(correction)})
+        if self._on_notice is not None:
+            self._on_notice(correction)
 
     def _remember(self, operation: Operation) -> None:
         self._operations[operation.rail, operation.rail_key] = operation
@@ -291,9 +357,13 @@ class Truth:
             self._closed.add((line["rail"], line["rail_key"]))
         elif kind == "dispute":
             self._disputes[line["id"]] = Dispute(**line)
+        elif kind == "correction":
+            self._corrections[line["id"]] = Correction(**line)
         else:
             assert kind == "delivered", f"unknown journal line {kind}"
-            self._disputes[line["id"]].delivered = True
+            notice: Notice | None = self._disputes.get(line["id"]) or self._corrections.get(line["id"])
+            assert notice is not None
+            notice.delivered = True
 
 
 def _declines(code: str) -> Conduct:
@@ -311,7 +381,7 @@ def _truth_row(operation: Operation, now: float) -> dict[str, Any]:
         "calls": operation.calls,
         "at": datetime.fromtimestamp(operation.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reference": operation.reference,
-        "decline_code": operation.decline_code if operation.outcome(now) == "declined" else None,
+        "decline_code": operation.code(now),
         "original_rail_key": operation.original,
         "capture": operation.capture,
         "source": operation.source,

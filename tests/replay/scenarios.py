@@ -11,6 +11,8 @@ from domain.risk import RiskDecision
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
+from tests.workflows.test_orphan import orphan, refused
+from tests.workflows.test_orphan import start as start_orphan
 from tests.workflows.test_refund_payout_transfer import (
     COMMON,
     INSUFFICIENT,
@@ -26,6 +28,7 @@ from tests.workflows.test_two_phase_transfer import held, post, reversal, two_ph
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import AuthenticateCharge, CaptureCharge, ResolveCharge, VoidCharge
 from workflows.dispute import DisputeWorkflow, StartDispute
+from workflows.orphan import OrphanWorkflow, VoidOrphan
 from workflows.payout import PayoutWorkflow
 from workflows.policies import PAYMENTS_QUEUE
 from workflows.refund import RefundWorkflow
@@ -163,6 +166,41 @@ async def _authenticated(world: World, result: str) -> Handle:
     return handle
 
 
+async def charge_declined_by_person(world: World) -> Handle:
+    world.rails.script = lambda request, call: UNKNOWN
+    charge = world.charge()
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "unknown")
+    await handle.execute_update(
+        ChargeWorkflow.resolve,
+        ResolveCharge(outcome="declined", actor="ak_1", note="acquirer's log", claim=claim(charge.id, "k2")),
+    )
+    await handle.result()
+    # What asks on is a run of its own; left alone it would meet the next scenario's rails.
+    await world.client.get_workflow_handle(f"mer_a/test/orphan:alpha:{charge.id}:1").terminate()
+    return handle
+
+
+async def orphan_reversed(world: World) -> Handle:
+    world.rails.inquiry_script = lambda inquiry, call: YES
+    return await start_orphan(world, orphan())
+
+
+async def orphan_never_happened(world: World) -> Handle:
+    world.rails.inquiry_script = lambda inquiry, call: decline(DeclineClass.HARD) if call == 2 else UNKNOWN
+    return await start_orphan(world, orphan(effect_key="ch_2:1", rail_key="ch_2:1", original_rail_key="ch_2:1"))
+
+
+async def orphan_refused_then_reversed(world: World) -> Handle:
+    world.rails.script = lambda request, call: approve(request, call) if call > 1 else decline(DeclineClass.HARD)
+    one = orphan(effect_key="ch_3:1#2", original_rail_key="ch_3:1#2")
+    handle = await start_orphan(world, one)
+    await refused(world, one)
+    order = VoidOrphan(actor="ak_1", note="told by the acquirer", claim=claim(one.id, "k2"))
+    await handle.execute_update(OrphanWorkflow.void_orphan, order)
+    return handle
+
+
 async def refund_succeeded(world: World) -> Handle:
     return await _start(world, RefundWorkflow.run, refund(), "refund_succeeded")
 
@@ -288,6 +326,7 @@ SCENARIOS: dict[str, Scenario] = {
         charge_unknown_then_settled,
         charge_unknown_then_declined,
         charge_unknown_resolved_by_person,
+        charge_declined_by_person,
         charge_blocked_by_risk,
         charge_stepped_up_by_risk,
         charge_authentication_failed,
@@ -318,5 +357,8 @@ SCENARIOS: dict[str, Scenario] = {
         transfer_quote_expired,
         transfer_quote_used,
         dispute_created,
+        orphan_reversed,
+        orphan_never_happened,
+        orphan_refused_then_reversed,
     )
 }
