@@ -14,7 +14,7 @@ from api.bookkeeping import commit_keyed
 from api.context import Core, CoreOf
 from api.errors import Problem, not_found
 from api.idempotency import ACCOUNT_DOCUMENT, read_write
-from api.objects import After, Limit, check_cursor, is_identifier
+from api.objects import After, At, Limit, check_cursor, is_identifier
 from api.reading import ReadScope, Row, Statement
 from api.rendering import Document, json_answer, list_answer, operation_answer
 from api.transfers import start_transfer
@@ -164,7 +164,7 @@ async def get_balance(
     account_id: str,
     merchant: MerchantCaller,
     core: CoreOf,
-    at: Annotated[str | None, Query(max_length=40, description="RFC 3339; now when it is not given.")] = None,
+    at: At = None,
     axis: Annotated[Axis, Query(description="By when it was recorded, or from when it counts.")] = Axis.RECORDED,
 ) -> Response:
     """Return the balance at an instant. An answer by recorded time about the past never changes."""
@@ -186,6 +186,7 @@ async def get_balance(
             "pending_credits": balance.pending_credits_minor,
             "available": balance.available_minor,
             "at": rfc3339(balance.at),
+            "watermark": rfc3339(balance.watermark),
             "axis": axis.value,
             "version": balance.version,
         }

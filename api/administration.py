@@ -47,7 +47,31 @@ class CreateApiKey(WriteRequest):
     kind: Literal["secret", "admin"] = "secret"
 
 
-@router.post("/merchants", responses=schemas.creation(), openapi_extra=schemas.body(CreateMerchant))
+class MerchantShown(schemas.Shown):
+    """A merchant."""
+
+    id: str
+    object: Literal["merchant"]
+    name: str
+    created_at: str
+
+
+class ApiKeyShown(schemas.Shown):
+    """A key; `secret` is shown once, when it is made."""
+
+    id: str
+    object: Literal["api_key"]
+    status: Literal["active", "revoked"]
+    merchant: str | None
+    mode: str | None
+    kind: Literal["secret", "admin"]
+    last4: str
+    secret: str | None = None
+    created_at: str
+    revoked_at: str | None
+
+
+@router.post("/merchants", responses=schemas.creation(MerchantShown), openapi_extra=schemas.body(CreateMerchant))
 async def add_merchant(request: Request, admin: AdminCaller, core: CoreOf) -> Response:
     """Add a merchant. A repeat with the same key answers with the same merchant."""
     body = await read_body(request)
@@ -62,7 +86,7 @@ async def add_merchant(request: Request, admin: AdminCaller, core: CoreOf) -> Re
     return json_answer(merchant.document(), 201, None if merchant.created else {"Idempotent-Replayed": "true"})
 
 
-@router.post("/api_keys", responses=schemas.creation(), openapi_extra=schemas.body(CreateApiKey))
+@router.post("/api_keys", responses=schemas.creation(ApiKeyShown), openapi_extra=schemas.body(CreateApiKey))
 async def add_api_key(request: Request, admin: AdminCaller, core: CoreOf) -> Response:
     """Make a key; `secret` is shown this once. A repeat answers with the same key without it."""
     body = await read_body(request)
@@ -80,7 +104,7 @@ async def add_api_key(request: Request, admin: AdminCaller, core: CoreOf) -> Res
     return json_answer(made.document(), 201, None if made.secret else {"Idempotent-Replayed": "true"})
 
 
-@router.get("/api_keys", responses=schemas.reading())
+@router.get("/api_keys", responses=schemas.listing(ApiKeyShown))
 async def get_api_keys(
     admin: AdminCaller, core: CoreOf, merchant: Annotated[str | None, Query(pattern=r"^mer_[a-z0-9]{1,40}$")] = None
 ) -> Response:
@@ -90,7 +114,7 @@ async def get_api_keys(
     return list_answer([key.document() for key in keys], False)
 
 
-@router.delete("/api_keys/{key_id}", responses=schemas.writing())
+@router.delete("/api_keys/{key_id}", responses=schemas.writing(ApiKeyShown))
 async def delete_api_key(key_id: str, admin: AdminCaller, core: CoreOf) -> Response:
     """Revoke a key; it is refused everywhere within half a minute. The key stays listed as revoked."""
     if not is_identifier(key_id):

@@ -4,16 +4,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 
 from api import (
     account_changes,
     accounts,
     administration,
     audit,
+    callbacks,
     challenge,
     charges,
     disputes,
+    documenting,
     events,
     exceptions,
     fx,
@@ -27,10 +28,11 @@ from api import (
     risk,
     route_reports,
     routing,
-    schemas,
     statements,
     transfer_changes,
     transfers,
+    webhook_deliveries,
+    webhook_endpoints,
 )
 from api.authentication import KeyDirectory, require_merchant
 from api.context import Core
@@ -59,6 +61,9 @@ ROUTES = (
     risk,
     pricing,
     rails,
+    webhook_deliveries,
+    webhook_endpoints,
+    callbacks,
     events,
     audit,
     ledger,
@@ -97,13 +102,7 @@ def create_app(services: Services) -> FastAPI:
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document, with the models that routes read and render by hand."""
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        models = sorted(schemas.BODIES | schemas.REFERENCED, key=lambda model: model.__name__)
-        _, definitions = models_json_schema(
-            [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+        app.openapi_schema = documenting.complete(
+            get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         )
-        components = document.setdefault("components", {}).setdefault("schemas", {})
-        for name, schema in definitions["$defs"].items():
-            components.setdefault(name, schema)
-        app.openapi_schema = document
     return app.openapi_schema

@@ -1,6 +1,6 @@
 """The audit log as it was chained and signed: enough to verify it without us."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -23,7 +23,27 @@ _READ = (
 _FILTER = " AND object_id = %(object_id)s"
 
 
-@router.get("/records", responses=schemas.reading())
+class AuditRecordShown(schemas.Shown):
+    """One act, chained to the one before and signed; hashes and signature as hex."""
+
+    object: Literal["audit_record"]
+    sequence: int
+    merchant_id: str | None
+    mode: str | None
+    actor: str
+    action: str
+    object_id: str | None
+    details: dict[str, Any]
+    posting_key: str
+    recorded_at: str
+    previous_hash: str
+    content_hash: str
+    record_hash: str
+    key_id: str | None
+    signature: str | None
+
+
+@router.get("/records", responses=schemas.listing(AuditRecordShown))
 async def list_audit_records(
     principal: Caller,
     core: CoreOf,

@@ -12,11 +12,14 @@ from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from api.documenting import KEY_PATTERN
 from api.errors import Problem
 from domain.money import AMOUNT_MINOR_MAX, is_currency
 
 Body = dict[str, Any]
 METADATA_KEYS_MAX = 50
+METADATA_KEY_LENGTH_MAX = 40
+METADATA_VALUE_LENGTH_MAX = 500
 
 
 class WriteRequest(BaseModel):
@@ -24,7 +27,9 @@ class WriteRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    idempotency_key: Annotated[str, Field(json_schema_extra={"pattern": KEY_PATTERN})] | None = Field(
+        default=None, min_length=1, max_length=255
+    )
 
 
 def _check_amount(amount: int) -> int:
@@ -45,7 +50,7 @@ def _check_currency(currency: str) -> str:
 
 def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
     for key, value in metadata.items():
-        if not 1 <= len(key) <= 40 or len(value) > 500:
+        if not 1 <= len(key) <= METADATA_KEY_LENGTH_MAX or len(value) > METADATA_VALUE_LENGTH_MAX:
             raise PydanticCustomError("metadata_too_long", "Metadata keys have 1-40, values at most 500 characters.")
         refuse_card_numbers(value)
     return metadata
@@ -112,7 +117,17 @@ Currency = Annotated[str, AfterValidator(_check_currency), Field(description="IS
 AccountId = Annotated[str, Field(pattern=r"^acct_[a-z0-9_]{1,60}$", examples=["acct_user_8f3c"])]
 CardToken = Annotated[str, Field(pattern=r"^tok_[A-Za-z0-9_]{1,60}$", examples=["tok_visa_4291"])]
 RailName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$", examples=["auto"])]
-Metadata = Annotated[dict[str, str], Field(max_length=METADATA_KEYS_MAX), AfterValidator(_check_metadata)]
+Metadata = Annotated[
+    dict[str, str],
+    Field(max_length=METADATA_KEYS_MAX),
+    AfterValidator(_check_metadata),
+    Field(
+        json_schema_extra={
+            "propertyNames": {"minLength": 1, "maxLength": METADATA_KEY_LENGTH_MAX},
+            "additionalProperties": {"type": "string", "maxLength": METADATA_VALUE_LENGTH_MAX},
+        }
+    ),
+]
 FreeText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(refuse_card_numbers)]
 Instant = Annotated[str, AfterValidator(_check_instant), Field(json_schema_extra={"format": "date-time"})]
 
@@ -249,4 +264,5 @@ _OWN_KINDS = {
     "thresholds_out_of_order",
     "timestamp_invalid",
     "unknown_currency",
+    "unknown_event_type",
 }

@@ -18,11 +18,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 from temporalio.service import RPCError, RPCStatusCode
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # What Temporal answers to a request that is at fault itself. Everything else passes: besides outages it refuses
 # an update as FAILED_PRECONDITION while a run's workflow task is retried, and answers ABORTED, INTERNAL or UNKNOWN
 # while it starts or its store is busy.
@@ -144,11 +146,23 @@ def _from_http(error: StarletteHTTPException) -> Problem:
     return Problem(error.status_code, code, detail, headers=error.headers)
 
 
+def allowed_methods(request: Request) -> list[str]:
+    """Return the methods a request's path takes; the router itself names those of the first route only."""
+    routes = request.app.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+
+
 async def answer_error(request: Request, error: Exception) -> Response:
     """Answer any exception; only the unforeseen ones are logged, with their stack, on our side."""
     problem = problem_from(error)
     if problem.status == 500:
         _log.error("request %s failed", request_id_of(request.scope), exc_info=error)
+    if problem.status == 405:
+        problem.headers["Allow"] = ", ".join(allowed_methods(request))
     return problem_response(problem, request_id_of(request.scope))
 
 

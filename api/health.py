@@ -1,10 +1,12 @@
 """Whether this process runs, and whether it can serve."""
 
 import asyncio
+from typing import Literal
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from api import schemas
 from api.context import Core, CoreOf
 from api.reading import EVERYTHING, Statement
 from api.rendering import json_answer
@@ -14,13 +16,30 @@ router = APIRouter(tags=["operations"])
 CHECK_SECONDS = 2.0
 
 
-@router.get("/healthz", summary="Is the process alive?")
+class Alive(schemas.Shown):
+    """The event loop turns."""
+
+    status: Literal["ok"]
+
+
+class Readiness(schemas.Shown):
+    """What answers and what does not, by name."""
+
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, Literal["ok", "unreachable"]]
+
+
+@router.get("/healthz", summary="Is the process alive?", responses=schemas.reading(Alive))
 async def get_health() -> Response:
     """Answer as long as the event loop turns; depends on nothing else."""
     return json_answer({"status": "ok"})
 
 
-@router.get("/readyz", summary="Can it serve?")
+@router.get(
+    "/readyz",
+    summary="Can it serve?",
+    responses={**schemas.reading(Readiness), 503: {"model": Readiness, "description": "Not now; see `checks`."}},
+)
 async def get_readiness(core: CoreOf) -> Response:
     """Answer 200 when PostgreSQL and Temporal answer, else 503 naming what does not."""
     names = ("postgresql", "temporal")

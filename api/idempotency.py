@@ -18,7 +18,7 @@ from domain.canonical import canonical_json, fingerprint
 from domain.identifiers import workflow_id
 from domain.ledger import KeyClaim
 
-RESERVED_PREFIXES = ("dispute:", "orphan:", "payout_of:")
+RESERVED_PREFIXES = ("dispute:", "notice:", "orphan:", "payout_of:")
 """Keys of what starts without a merchant's request; a merchant must not be able to take the place of one."""
 
 REFUNDED = (
@@ -47,6 +47,7 @@ _TABLES = {
     "dispute": "disputes",
     "exception": "exceptions",
     "fx_quote": "fx_quotes",
+    "webhook_endpoint": "webhook_endpoints",
 }
 ACCOUNT_DOCUMENT = (
     "jsonb_build_object('id', public_account({0}.code), 'object', 'account', 'status', {0}.status,"
@@ -174,7 +175,7 @@ def read_key(http: Request, body: Body) -> str:
             400,
             "idempotency_key_invalid",
             "An idempotency key has 1 to 255 printable ASCII characters and does not begin with "
-            "`dispute:`, `orphan:` or `payout_of:`.",
+            "`dispute:`, `notice:`, `orphan:` or `payout_of:`.",
             param="idempotency_key",
         )
     return key

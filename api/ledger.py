@@ -1,15 +1,16 @@
 """The book as a whole: trial balance and the proof that it is sound."""
 
 import asyncio
-from typing import Annotated
+from typing import Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from api import schemas
 from api.authentication import Caller, Principal
 from api.bodies import parse_at
 from api.context import CoreOf
+from api.objects import At
 from api.reading import EVERYTHING
 from api.rendering import Document, json_answer
 from domain.identifiers import public_account_id
@@ -23,11 +24,57 @@ router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 _checking = asyncio.Lock()
 
 
-@router.get("/trial_balance", responses=schemas.reading())
+class CurrencyShown(schemas.Shown):
+    """Sums of one currency's entries in minor units; `delta` is 0 in a sound book."""
+
+    currency: str
+    debits: int
+    credits: int
+    delta: int
+
+
+class AccountPosted(schemas.Shown):
+    """What is posted on an account, in minor units."""
+
+    account: str
+    currency: str
+    posted: int
+
+
+class TrialBalance(schemas.Shown):
+    """Every account at one instant."""
+
+    object: Literal["trial_balance"]
+    at: str
+    currencies: list[CurrencyShown]
+    accounts: list[AccountPosted]
+
+
+class ViolationShown(schemas.Shown):
+    """A rule of the book that is broken."""
+
+    kind: str
+    account: str | None
+    entry: str | None
+    detail: str
+
+
+class Invariants(schemas.Shown):
+    """Whether the book is sound."""
+
+    object: Literal["invariants"]
+    ok: bool
+    checked_at: str
+    entries_checked: int
+    currencies: list[CurrencyShown]
+    violations: list[ViolationShown]
+
+
+@router.get("/trial_balance", responses=schemas.reading(TrialBalance))
 async def get_trial_balance(
     principal: Caller,
     core: CoreOf,
-    at: Annotated[str | None, Query(max_length=40, description="RFC 3339; now when it is not given.")] = None,
+    at: At = None,
 ) -> Response:
     """Return every account's balance at one instant: the whole book with an admin key, else one's own accounts.
 
@@ -57,7 +104,7 @@ async def get_trial_balance(
     )
 
 
-@router.get("/invariants", responses=schemas.reading())
+@router.get("/invariants", responses=schemas.reading(Invariants))
 async def get_invariants(principal: Caller, core: CoreOf) -> Response:
     """Check the whole book now. A merchant sees whether it is sound, and violations on its own accounts."""
     async with _checking, core.reads.connection(EVERYTHING) as connection:

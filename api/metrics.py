@@ -7,6 +7,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from starlette.responses import Response
 from starlette.types import Scope
 
+from api.documenting import streaming
+
 SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 router = APIRouter(tags=["operations"])
@@ -55,7 +57,11 @@ class HttpMetrics:
             self._operations.labels(document["object"], document["status"]).inc()
 
 
-@router.get("/metrics", summary="Metrics for Prometheus")
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    responses=streaming("text/plain", "Counters and histograms in the text format."),
+)
 async def read_metrics(request: Request) -> Response:
     """Return this application's metrics and those of everything else in the process."""
     metrics: HttpMetrics = request.app.state.core.metrics

@@ -5,19 +5,26 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic.config import JsonDict
 
 from api.errors import Problem, not_found
 from api.idempotency import shown
 from api.reading import Reads, ReadScope, Statement
 from api.rendering import Document
 
-IDENTIFIER = re.compile(r"[a-z]{2,5}_[a-z0-9_]{1,120}")
+ID_PATTERN = r"^[a-z]{2,5}_[a-z0-9_]{1,120}$"
+IDENTIFIER = re.compile(ID_PATTERN)
 LIMIT_MOST = 100
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MOST, description="How many, at most.")]
+DATE_TIME: JsonDict = {"format": "date-time"}
+At = Annotated[
+    str | None,
+    Query(max_length=40, description="RFC 3339; now when it is not given.", json_schema_extra=DATE_TIME),
+]
 Status = Annotated[str | None, Query(pattern=r"^[a-z_]{1,20}$")]
 OfCharge = Annotated[str | None, Query(pattern=r"^ch_[a-z0-9]{1,60}$", description="Only those of this charge.")]
-After = Annotated[str | None, Query(max_length=128, description="The id after which the page starts.")]
+After = Annotated[str | None, Query(pattern=ID_PATTERN, description="The id after which the page starts.")]
 
 _TABLES = {
     "charge": "charges",
@@ -27,6 +34,7 @@ _TABLES = {
     "dispute": "disputes",
     "exception": "exceptions",
     "fx_quote": "fx_quotes",
+    "webhook_endpoint": "webhook_endpoints",
 }
 _FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.merchant_id"}
 

@@ -1,5 +1,7 @@
 """What the merchant pays per charge."""
 
+from typing import Literal
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -13,7 +15,21 @@ from domain.pricing import DEFAULT_PRICES
 router = APIRouter(prefix="/v1", tags=["pricing"])
 
 
-@router.get("/pricing", responses=schemas.reading())
+class PriceShown(schemas.Shown):
+    """A price: 1/10000 of the amount, and minor units."""
+
+    basis_points: int
+    fixed: int
+
+
+class Pricing(schemas.Shown):
+    """Prices by currency; `*` is every other."""
+
+    object: Literal["pricing"]
+    prices: dict[str, PriceShown]
+
+
+@router.get("/pricing", responses=schemas.reading(Pricing))
 async def get_pricing(merchant: MerchantCaller, core: CoreOf) -> Response:
     """Return prices by currency: `basis_points` (1/10000 of the amount) plus `fixed` minor units; `*` for others."""
     stored, _ = await read_policy(core, merchant, "pricing")

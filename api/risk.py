@@ -43,14 +43,35 @@ class ScoreBody(BaseModel):
     metadata: Metadata = Field(default_factory=dict)
 
 
-@router.get("/policy", responses=schemas.reading())
+class RiskPolicyShown(schemas.Shown):
+    """How the merchant's charges are judged."""
+
+    object: Literal["risk_policy"]
+    step_up_at: float
+    block_at: float
+    on_model_outage: Literal["allow", "step_up", "block"]
+
+
+class RiskAssessmentShown(schemas.RiskShown):
+    """What risk would say, and the thresholds it would say it by."""
+
+    object: Literal["risk_assessment"]
+    step_up_at: float
+    block_at: float
+
+
+@router.get("/policy", responses=schemas.reading(RiskPolicyShown))
 async def get_risk_policy(merchant: MerchantCaller, core: CoreOf) -> Response:
     """Return the policy in effect."""
     stored, _ = await read_policy(core, merchant, "risk")
     return json_answer(stored or {"object": "risk_policy", **default_risk_policy()})
 
 
-@router.put("/policy", responses=schemas.writing(), openapi_extra=schemas.body(RiskPolicyBody))
+@router.put(
+    "/policy",
+    responses={**schemas.writing(RiskPolicyShown), **schemas.problems(409)},
+    openapi_extra=schemas.body(RiskPolicyBody),
+)
 async def put_risk_policy(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Change the policy; it holds for every charge assessed from now on."""
     wanted = validate(RiskPolicyBody, await read_body(request))
@@ -73,7 +94,7 @@ def default_risk_policy() -> Document:
     }
 
 
-@router.post("/score", responses=schemas.writing(), openapi_extra=schemas.body(ScoreBody))
+@router.post("/score", responses=schemas.writing(RiskAssessmentShown), openapi_extra=schemas.body(ScoreBody))
 async def score_charge(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Return what risk would say to a charge now. Makes nothing."""
     wanted = validate(ScoreBody, await read_body(request))

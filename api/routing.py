@@ -1,6 +1,6 @@
 """The merchant's routing policy, and the route a charge would take."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,14 +51,46 @@ class QuoteBody(_Strict):
     rail: RailName = "auto"
 
 
-@router.get("/policy", responses=schemas.reading())
+class Prices(schemas.Shown):
+    """What a unit of each term is worth, in minor units."""
+
+    cost: float
+    approval: float
+    speed: float
+
+
+class RoutingPolicyShown(schemas.Shown):
+    """How the merchant's charges are routed."""
+
+    object: Literal["routing_policy"]
+    weights: Prices
+    max_attempts: int
+    exploration: float
+    exploration_loss_max: float
+
+
+class RouteQuote(schemas.Shown):
+    """The plan a charge would get now."""
+
+    object: Literal["route_quote"]
+    amount: int
+    currency: str
+    rail: str
+    route: list[schemas.RouteShown]
+
+
+@router.get("/policy", responses=schemas.reading(RoutingPolicyShown))
 async def get_routing_policy(merchant: MerchantCaller, core: CoreOf) -> Response:
     """Return the policy in effect."""
     stored, _ = await read_policy(core, merchant, "routing")
     return json_answer({"object": "routing_policy", **routing_policy_document(routing_policy_of(stored))})
 
 
-@router.put("/policy", responses=schemas.writing(), openapi_extra=schemas.body(RoutingPolicyBody))
+@router.put(
+    "/policy",
+    responses={**schemas.writing(RoutingPolicyShown), **schemas.problems(409)},
+    openapi_extra=schemas.body(RoutingPolicyBody),
+)
 async def put_routing_policy(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Change the policy; it holds for every charge assessed from now on."""
     wanted = validate(RoutingPolicyBody, await read_body(request))
@@ -69,7 +101,7 @@ async def put_routing_policy(request: Request, merchant: MerchantCaller, core: C
     return json_answer(await write_policy(core, merchant, "routing", {**document, **others, "weights": weights}))
 
 
-@router.post("/quote", responses=schemas.writing(), openapi_extra=schemas.body(QuoteBody))
+@router.post("/quote", responses=schemas.writing(RouteQuote), openapi_extra=schemas.body(QuoteBody))
 async def quote_route(request: Request, merchant: MerchantCaller, core: CoreOf) -> Response:
     """Return the route plan a charge would get now, every term of it. Makes nothing."""
     wanted = validate(QuoteBody, await read_body(request))

@@ -1,32 +1,25 @@
-"""What the documentation says about answers: objects as shown, problems, and how routes declare them.
+"""What the documentation shows of the objects of the API.
 
-Only the OpenAPI document is made from these; answers are rendered straight from the books. A test
-compares the two.
+How a route declares what it answers is decided in `api/documenting.py`; its functions are offered here
+too, so that a route needs one import: `responses=schemas.operation(schemas.Charge)`.
 """
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Responses = dict[int | str, dict[str, Any]]
-
-
-class Shown(BaseModel):
-    """Fields may be added to any object; clients ignore what they don't know."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Problem(Shown):
-    """RFC 9457. Where an object exists, it is a member under its own name (`charge`, `refund`, …)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str = Field(examples=["amount_must_be_positive"])
-    param: str | None = None
-    request_id: str
+from api.documenting import Problem as Problem
+from api.documenting import Responses as Responses
+from api.documenting import Shown as Shown
+from api.documenting import body as body
+from api.documenting import change as change
+from api.documenting import creation as creation
+from api.documenting import listing as listing
+from api.documenting import operation as operation
+from api.documenting import problems as problems
+from api.documenting import reading as reading
+from api.documenting import streaming as streaming
+from api.documenting import writing as writing
 
 
 class RiskShown(Shown):
@@ -214,7 +207,7 @@ class Account(Shown):
 
 
 class Balance(Shown):
-    """An account's balance at an instant. available = posted - pending_debits."""
+    """An account's balance at an instant. Nothing more is recorded up to its watermark."""
 
     account: str
     currency: str
@@ -223,6 +216,7 @@ class Balance(Shown):
     pending_credits: int
     available: int
     at: str
+    watermark: str
     version: int
 
 
@@ -269,112 +263,3 @@ class Event(Shown):
     type: str = Field(examples=["charge.settled"])
     created_at: str
     data: EventSubject
-
-
-def _problems(*statuses: int) -> Responses:
-    described = {
-        400: "The request is malformed or lacks its idempotency key.",
-        401: "The API key is missing or wrong.",
-        402: "Declined; the object is a member.",
-        403: "This kind of key may not do this.",
-        404: "No such object for this merchant and mode.",
-        409: "The state of an object or a running request forbids it.",
-        413: "The body is too large.",
-        415: "The body is not JSON.",
-        422: "A field is wrong, or the ledger refused.",
-        500: "Something went wrong on our side.",
-        503: "Not attempted; retry with the same key.",
-    }
-    return {
-        status: {
-            "description": described[status],
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in statuses
-    }
-
-
-def operation(model: type[BaseModel]) -> Responses:
-    """Return the answers of a POST that creates `model` and may move money."""
-    return {
-        201: {"model": model, "description": "Done, or waiting for the customer."},
-        202: {"model": model, "description": "Unknown or still running; read it again later."},
-        **_problems(400, 401, 402, 404, 409, 413, 415, 422, 500, 503),
-    }
-
-
-def change(model: type[BaseModel]) -> Responses:
-    """Return the answers of a POST that changes `model`."""
-    return {
-        200: {"model": model, "description": "Done."},
-        202: {"model": model, "description": "Unknown or still running; read it again later."},
-        **_problems(400, 401, 402, 404, 409, 413, 415, 422, 500, 503),
-    }
-
-
-def creation(model: type[BaseModel] | None = None) -> Responses:
-    """Return the answers of a POST that creates `model` and moves nothing."""
-    created: dict[str, Any] = {"description": "Created."}
-    if model is not None:
-        created["model"] = model
-    return {201: created, **_problems(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)}
-
-
-def writing(model: type[BaseModel] | None = None) -> Responses:
-    """Return the answers of a PUT, or of a POST that only computes."""
-    done: dict[str, Any] = {"description": "Done."}
-    if model is not None:
-        done["model"] = model
-    return {200: done, **_problems(400, 401, 403, 404, 413, 415, 422, 500, 503)}
-
-
-def reading(model: type[BaseModel] | None = None) -> Responses:
-    """Return the answers of a GET of one `model`."""
-    found: dict[str, Any] = {"description": "As it stands."}
-    if model is not None:
-        found["model"] = model
-    return {200: found, **_problems(401, 404, 422, 500, 503)}
-
-
-def listing(model: type[BaseModel]) -> Responses:
-    """Return the answers of a GET of a list of `model`."""
-    REFERENCED.add(model)
-    page = {
-        "type": "object",
-        "required": ["object", "data", "has_more"],
-        "properties": {
-            "object": {"const": "list"},
-            "data": {"type": "array", "items": {"$ref": f"#/components/schemas/{model.__name__}"}},
-            "has_more": {"type": "boolean"},
-        },
-    }
-    return {
-        200: {"description": "A page.", "content": {"application/json": {"schema": page}}},
-        **_problems(401, 422, 500, 503),
-    }
-
-
-def body(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the part of a route's OpenAPI that describes its request body and idempotency key."""
-    BODIES.add(model)
-    header = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "required": False,
-        "description": "1-255 printable ASCII characters; or the body field `idempotency_key`.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    }
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    required = any(field.is_required() for field in model.model_fields.values())
-    described: dict[str, Any] = {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
-    }
-    if "idempotency_key" in model.model_fields:
-        described["parameters"] = [header]
-    return described
-
-
-BODIES: set[type[BaseModel]] = set()
-"""Every request model a route declares."""
-REFERENCED: set[type[BaseModel]] = {Problem}
-"""Every object model that lists refer to."""

@@ -11,7 +11,7 @@ from api.authentication import MerchantCaller
 from api.bodies import parse_at
 from api.context import CoreOf
 from api.errors import Problem, not_found
-from api.objects import Limit, is_identifier
+from api.objects import DATE_TIME, Limit, is_identifier
 from api.rendering import Document, json_answer
 from domain.identifiers import account_code
 from domain.timestamps import rfc3339
@@ -40,6 +40,7 @@ class AccountStatement(schemas.Shown):
     axis: Literal["recorded", "effective"]
     opening: BalanceShown
     closing: BalanceShown
+    watermark: str
     moved: int
     entry_count: int
     data: list[schemas.EntryShown]
@@ -51,9 +52,17 @@ async def get_statement(
     account_id: str,
     merchant: MerchantCaller,
     core: CoreOf,
-    start: Annotated[str, Query(alias="from", max_length=40, description="RFC 3339; itself excluded.")],
+    start: Annotated[
+        str, Query(alias="from", max_length=40, description="RFC 3339; itself excluded.", json_schema_extra=DATE_TIME)
+    ],
     end: Annotated[
-        str | None, Query(alias="to", max_length=40, description="RFC 3339, itself included; now when not given.")
+        str | None,
+        Query(
+            alias="to",
+            max_length=40,
+            description="RFC 3339, itself included; now when not given.",
+            json_schema_extra=DATE_TIME,
+        ),
     ] = None,
     axis: Annotated[Axis, Query(description="By when it was recorded, or from when it counts.")] = Axis.RECORDED,
     limit: Limit = 100,
@@ -80,6 +89,7 @@ async def get_statement(
             "axis": axis.value,
             "opening": _shown(found.opening),
             "closing": _shown(found.closing),
+            "watermark": rfc3339(found.closing.watermark),
             "moved": found.moved_minor,
             "entry_count": found.entry_count,
             "data": [entry_document(entry) for entry in found.entries],

@@ -24,6 +24,7 @@ TEMPLATE_NAME = "toy"
 RAIL_NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".pytest_cache")
 NOWHERE = "http://127.0.0.1:9"
+NO_DATABASE = "postgresql://127.0.0.1:9/none"
 
 
 @app.callback()
@@ -37,7 +38,9 @@ def list_rails() -> None:
     settings = settings_or_exit()
     try:
         configurations = read_configurations(settings.rails_path)
-        switched_on = build_rails(sandbox_url=settings.rails_url or NOWHERE, configurations=configurations)
+        switched_on = build_rails(
+            sandbox_url=settings.rails_url or NOWHERE, configurations=configurations, database_url=NO_DATABASE
+        )
     except ValueError as error:
         print(f"The rails cannot be built: {error}.", file=sys.stderr)
         raise typer.Exit(2) from error

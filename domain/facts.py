@@ -90,6 +90,22 @@ class RefundFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefundReversed:
+    """A refund the rail had carried out came back (the cardholder's account is closed).
+
+    Never sent elsewhere by itself: the money is the merchant's again. `to_suspense`: its account is closed.
+    """
+
+    fact: Literal["refund_reversed"] = "refund_reversed"
+    refund_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    currency: str
+    to_suspense: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutStarted:
     """Money left the account and is in transit on a rail."""
 
@@ -139,7 +155,7 @@ class PayoutFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutReturned:
-    """A paid payout came back from the beneficiary's bank."""
+    """A paid payout came back from the beneficiary's bank. `to_suspense`: its account is closed."""
 
     fact: Literal["payout_returned"] = "payout_returned"
     payout_id: str
@@ -147,6 +163,7 @@ class PayoutReturned:
     rail: str
     amount_minor: int
     currency: str
+    to_suspense: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +316,7 @@ Fact = (
     | RefundReserved
     | RefundSucceeded
     | RefundFailed
+    | RefundReversed
     | PayoutStarted
     | PayoutPaid
     | PayoutRerouted

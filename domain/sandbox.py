@@ -15,7 +15,9 @@ SANDBOX_TOKENS = frozenset(
         "tok_risk_block",
         "tok_risk_step_up",
         "tok_refund_fails",
+        "tok_refund_fails_late",
         "tok_disputed",
+        "tok_inquiry",
         "tok_late_approved",
     }
 )

@@ -28,14 +28,14 @@ def fee_revenue(currency: str, mode: Mode) -> str:
     return system_account("fee_revenue", currency, mode)
 
 
+def suspense(currency: str, mode: Mode) -> str:
+    """Return the account of money that is here and whose owner a person must still find (liability)."""
+    return system_account("suspense", currency, mode)
+
+
 def fx_conversion(currency: str, mode: Mode) -> str:
     """Return the account through which money leaves or enters a currency: our position in it from FX."""
     return system_account("fx_conversion", currency, mode)
-
-
-def suspense(currency: str, mode: Mode) -> str:
-    """Return the account of money that is nobody's yet: what a rail took for a charge that had ended."""
-    return system_account("suspense", currency, mode)
 
 
 def sandbox_funding(currency: str, mode: Mode) -> str:

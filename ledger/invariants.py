@@ -4,8 +4,10 @@ All rules are checked in one statement, so in one snapshot. Decides what a viola
 about one (alarm, stop of payouts) is decided by whoever asked.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
@@ -18,12 +20,16 @@ VIOLATIONS_MAX = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One rule broken. `account` is a code, `entry` an entry's public id, where the rule has one."""
+    """One rule broken. `account` is a code, `entry` an entry's public id, where the rule has one.
+
+    `currency` is None where a violation touches no known currency.
+    """
 
     kind: str
     account: str | None
     entry: str | None
     detail: str
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,56 +63,60 @@ _VIOLATIONS = f"""
             lag(e.recorded_at) OVER w AS recorded_before
         FROM entries e WINDOW w AS (PARTITION BY e.account_id ORDER BY e.sequence, e.id)
     ), sums AS (
-        SELECT account_id, sum(signed) AS posted, count(*) AS entries FROM run GROUP BY account_id
+        SELECT account_id, sum(signed) AS posted, count(*) AS entries, max(id) AS last_entry
+        FROM run GROUP BY account_id
     ), holding AS (
         SELECT account_id, sum(debits) AS debits, sum(credits) AS credits FROM (
             SELECT debit_account_id AS account_id, remaining_minor AS debits, 0::bigint AS credits FROM holds
             UNION ALL SELECT credit_account_id, 0, remaining_minor FROM holds) h GROUP BY account_id
     )
-    SELECT 'currency_unbalanced' AS kind, NULL AS account, NULL::bigint AS entry,
+    SELECT 'currency_unbalanced' AS kind, NULL AS account, NULL::bigint AS entry, m.currency,
         m.currency || ' entries sum to ' || sum(r.signed) AS detail
     FROM run r JOIN movements m ON m.id = r.movement_id GROUP BY m.currency HAVING sum(r.signed) <> 0
     UNION ALL
-    SELECT 'balance_mismatch', a.code, NULL,
+    SELECT 'balance_mismatch', a.code, s.last_entry, a.currency,
         'balance ' || a.balance_minor || ', entries sum to ' || coalesce(s.posted, 0)
     FROM accounts a LEFT JOIN sums s ON s.account_id = a.id WHERE a.balance_minor <> coalesce(s.posted, 0)
     UNION ALL
-    SELECT 'entry_count_mismatch', a.code, NULL,
+    SELECT 'entry_count_mismatch', a.code, s.last_entry, a.currency,
         'version ' || a.version || ', entries ' || coalesce(s.entries, 0)
     FROM accounts a LEFT JOIN sums s ON s.account_id = a.id WHERE a.version <> coalesce(s.entries, 0)
     UNION ALL
-    SELECT 'running_balance_mismatch', a.code, r.id,
+    SELECT 'running_balance_mismatch', a.code, r.id, a.currency,
         'balance ' || r.balance_minor || ' after ' || r.balance_before || ' and ' || r.signed
     FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.balance_minor <> r.balance_before + r.signed
     UNION ALL
-    SELECT 'sequence_gap', a.code, r.id, 'sequence ' || r.sequence || ' after ' || r.sequence_before
+    SELECT 'sequence_gap', a.code, r.id, a.currency, 'sequence ' || r.sequence || ' after ' || r.sequence_before
     FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.sequence <> r.sequence_before + 1
     UNION ALL
-    SELECT 'time_order_broken', a.code, r.id, r.recorded_at || ' after ' || r.recorded_before
+    SELECT 'time_order_broken', a.code, r.id, a.currency, r.recorded_at || ' after ' || r.recorded_before
     FROM run r LEFT JOIN accounts a ON a.id = r.account_id WHERE r.recorded_at <= r.recorded_before
     UNION ALL
-    SELECT 'entry_without_account', NULL, e.id, 'account ' || e.account_id
-    FROM entries e WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.id = e.account_id)
+    SELECT 'entry_without_account', NULL, e.id, m.currency, 'account ' || e.account_id
+    FROM entries e LEFT JOIN movements m ON m.id = e.movement_id
+    WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.id = e.account_id)
     UNION ALL
-    SELECT 'entry_without_movement', a.code, e.id, 'movement ' || e.movement_id
+    SELECT 'entry_without_movement', a.code, e.id, coalesce(m.currency, a.currency), 'movement ' || e.movement_id
     FROM entries e LEFT JOIN accounts a ON a.id = e.account_id LEFT JOIN movements m ON m.id = e.movement_id
-    WHERE m.id IS NULL OR m.amount_minor <> e.amount_minor OR m.recorded_at <> e.recorded_at OR e.account_id <>
-        CASE e.direction WHEN 'debit' THEN m.debit_account_id ELSE m.credit_account_id END
+    WHERE m.id IS NULL OR m.amount_minor <> e.amount_minor OR m.recorded_at <> e.recorded_at
+        OR m.effective_at <> e.effective_at OR m.phase IN ('hold', 'void_hold')
+        OR e.id <> CASE e.direction WHEN 'debit' THEN 2 * m.id - 1 ELSE 2 * m.id END
+        OR e.account_id <> CASE e.direction WHEN 'debit' THEN m.debit_account_id ELSE m.credit_account_id END
     UNION ALL
-    SELECT 'movement_entries_wrong', NULL, NULL, 'movement ' || m.key || ' (' || m.phase || ') has '
-        || count(e.id) FILTER (WHERE e.direction = 'debit') || ' debits and '
-        || count(e.id) FILTER (WHERE e.direction = 'credit') || ' credits'
-    FROM movements m LEFT JOIN entries e ON e.movement_id = m.id
-    GROUP BY m.id HAVING (count(e.id) FILTER (WHERE e.direction = 'debit'),
-        count(e.id) FILTER (WHERE e.direction = 'credit'))
-        <> CASE WHEN m.phase IN ('hold', 'void_hold') THEN (0::bigint, 0::bigint) ELSE (1::bigint, 1::bigint) END
+    SELECT 'movement_entries_wrong', a.code, leg.entry, m.currency,
+        'movement ' || m.key || ' (' || m.phase || ') has no such ' || leg.direction || ' entry'
+    FROM movements m CROSS JOIN LATERAL (VALUES (2 * m.id - 1, m.debit_account_id, 'debit'),
+        (2 * m.id, m.credit_account_id, 'credit')) leg (entry, account_id, direction)
+    LEFT JOIN entries e ON e.id = leg.entry LEFT JOIN accounts a ON a.id = leg.account_id
+    WHERE m.phase NOT IN ('hold', 'void_hold') AND e.id IS NULL
     UNION ALL
-    SELECT 'movement_currency_wrong', a.code, NULL, 'movement ' || m.key || ' in ' || m.currency
+    SELECT 'movement_currency_wrong', a.code, CASE a.id WHEN m.debit_account_id THEN 2 * m.id - 1 ELSE 2 * m.id END,
+        a.currency, 'movement ' || m.key || ' in ' || m.currency
     FROM movements m JOIN accounts a ON a.id IN (m.debit_account_id, m.credit_account_id)
     WHERE a.currency <> m.currency
     UNION ALL
-    SELECT 'pending_mismatch', a.code, NULL, 'pending ' || a.pending_debits_minor || ' / ' || a.pending_credits_minor
-        || ', holds ' || coalesce(h.debits, 0) || ' / ' || coalesce(h.credits, 0)
+    SELECT 'pending_mismatch', a.code, NULL, a.currency, 'pending ' || a.pending_debits_minor || ' / '
+        || a.pending_credits_minor || ', holds ' || coalesce(h.debits, 0) || ' / ' || coalesce(h.credits, 0)
     FROM accounts a LEFT JOIN holding h ON h.account_id = a.id
     WHERE (a.pending_debits_minor, a.pending_credits_minor) <> (coalesce(h.debits, 0), coalesce(h.credits, 0))
     LIMIT {VIOLATIONS_MAX}
@@ -131,13 +141,16 @@ async def check_books(connection: AsyncConnection) -> BooksReport:
             for row in totals
             if row["currency"] is not None
         ),
-        violations=tuple(
-            Violation(
-                kind=row["kind"],
-                account=row["account"],
-                entry=None if row["entry"] is None else f"le_{row['entry']:016d}",
-                detail=row["detail"],
-            )
-            for row in violations
-        ),
+        violations=tuple(violation_of(row) for row in violations),
+    )
+
+
+def violation_of(row: Mapping[str, Any]) -> Violation:
+    """Return a violation as the checks' statements select it: kind, account, entry (a number), currency, detail."""
+    return Violation(
+        kind=row["kind"],
+        account=row["account"],
+        entry=None if row["entry"] is None else f"le_{row['entry']:016d}",
+        detail=row["detail"],
+        currency=row["currency"],
     )

@@ -147,6 +147,13 @@ def _refund_failed(book: _Book, fact: facts.RefundFailed) -> Iterable[Movement]:
     )
 
 
+def _refund_reversed(book: _Book, fact: facts.RefundReversed) -> Iterable[Movement]:
+    back_to = book.suspense() if fact.to_suspense else book.owned(fact.account)
+    yield book.movement(
+        "reversal", "refund_reversal", book.clearing(fact.rail), back_to, fact.amount_minor, past_limits=True
+    )
+
+
 def _payout_started(book: _Book, fact: facts.PayoutStarted) -> Iterable[Movement]:
     yield book.movement("start", "payout", book.owned(fact.account), book.in_transit(fact.rail), fact.amount_minor)
 
@@ -169,8 +176,10 @@ def _payout_failed(book: _Book, fact: facts.PayoutFailed) -> Iterable[Movement]:
 
 
 def _payout_returned(book: _Book, fact: facts.PayoutReturned) -> Iterable[Movement]:
+    # Past limits: the money is here, whatever the account's maximum or a freeze would say.
+    back_to = book.suspense() if fact.to_suspense else book.owned(fact.account)
     yield book.movement(
-        "returned", "payout_returned", book.clearing(fact.rail), book.owned(fact.account), fact.amount_minor
+        "returned", "payout_returned", book.clearing(fact.rail), back_to, fact.amount_minor, past_limits=True
     )
 
 
@@ -261,6 +270,7 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.RefundReserved: ("refund_id", _refund_reserved),
     facts.RefundSucceeded: ("refund_id", _refund_succeeded),
     facts.RefundFailed: ("refund_id", _refund_failed),
+    facts.RefundReversed: ("refund_id", _refund_reversed),
     facts.PayoutStarted: ("payout_id", _payout_started),
     facts.PayoutPaid: ("payout_id", _payout_paid),
     facts.PayoutRerouted: ("payout_id", _payout_rerouted),

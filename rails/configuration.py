@@ -60,3 +60,15 @@ def secret_of(rail: str, configuration: RailConfiguration, key: str) -> str:
     if not secret:
         raise ValueError(f"the rail {rail} has an empty `{key}`: {path}")
     return secret
+
+
+def moves_real_money(rail: str, configuration: RailConfiguration) -> bool:
+    """Tell whether a line switches a rail on for live mode (`mode = "live"`); without a word it is for test mode.
+
+    Raises:
+        ValueError: `mode` is neither `test` nor `live`. Not retryable.
+    """
+    mode = configuration.get("mode", "test")
+    if mode not in ("test", "live"):
+        raise ValueError(f"the rail {rail} has a `mode` that is neither test nor live")
+    return mode == "live"

@@ -29,14 +29,16 @@ class _Call:
 class FaultyPath:
     """Listens on a free port of 127.0.0.1 and forwards each call to `upstream`, one connection a call.
 
-    `break_next` breaks the next call only; `heal` takes back a refusal. One event loop.
+    `break_next` breaks the next call only; `heal` takes back a refusal. With `only`, calls whose body lacks it pass
+    unharmed, for rails that ask before they order. One event loop.
     """
 
-    def __init__(self, upstream: str, *, late_seconds: float = 1.0) -> None:
+    def __init__(self, upstream: str, *, late_seconds: float = 1.0, only: bytes = b"") -> None:
         parts = urlsplit(upstream)
         assert parts.scheme == "http" and parts.hostname and parts.port
         self._host, self._upstream_port = parts.hostname, parts.port
         self._late_seconds = late_seconds
+        self._only = only
         self._fault: Fault | None = None
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -93,7 +95,8 @@ class FaultyPath:
             writer.close()
 
     async def _answer(self, call: _Call, writer: asyncio.StreamWriter) -> None:
-        fault, self._fault = self._fault, None
+        fault = self._fault if self._only in call.body else None
+        self._fault = self._fault if fault is None else None
         steps: dict[Fault | None, Callable[[], Awaitable[bytes | None]]] = {
             None: lambda: self._forward(call),
             "drop_before": _nothing,

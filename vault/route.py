@@ -23,6 +23,7 @@ BODY_BYTES_MAX = 8_192
 _FIELDS = frozenset({"card", "idempotency_key"})
 _log = logging.getLogger(__name__)
 
+_KEY = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[ -~]{1,255}$"}
 _OPENAPI_BODY = {
     "requestBody": {
         "required": True,
@@ -44,13 +45,44 @@ _OPENAPI_BODY = {
                                 "cvc": {"type": "string", "minLength": 3, "maxLength": 4},
                             },
                         },
-                        "idempotency_key": {"type": "string", "minLength": 1, "maxLength": 255},
+                        "idempotency_key": _KEY,
                     },
                 }
             }
         },
     },
-    "responses": {"201": {"description": "The token of the card."}},
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "1-255 printable ASCII characters; or the body field `idempotency_key`. One is required.",
+            "schema": _KEY,
+        }
+    ],
+    "responses": {
+        "201": {
+            "description": "The token of the card.",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["id", "object", "brand", "last4", "fingerprint", "exp_month", "exp_year"],
+                        "properties": {
+                            "id": {"type": "string"},
+                            "object": {"const": "token"},
+                            "brand": {"type": "string"},
+                            "last4": {"type": "string"},
+                            "bin_country": {"type": ["string", "null"]},
+                            "fingerprint": {"type": "string"},
+                            "exp_month": {"type": "integer"},
+                            "exp_year": {"type": "integer"},
+                        },
+                    }
+                }
+            },
+        }
+    },
 }
 
 

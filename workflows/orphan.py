@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.inquiry import InquiryProgress
     from workflows.ports import RailInquiry
     from workflows.postings import orphan_posting
+    from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
     from workflows.update_answer import UpdateAnswer, key_conflict
 
@@ -47,7 +48,7 @@ class VoidOrphan:
 
 
 @workflow.defn(name="OrphanWorkflow")
-class OrphanWorkflow:
+class OrphanWorkflow(HearsRails):
     """One run per effect at a rail; the only writer of the exception it is held as."""
 
     @workflow.init
@@ -56,6 +57,7 @@ class OrphanWorkflow:
         self._started = False
         self._told_to_try = False
         self._lock = asyncio.Lock()
+        self._mailbox = RailMailbox()
 
     @workflow.run
     async def run(self, start: StartOrphan) -> dict[str, Any]:
@@ -108,7 +110,8 @@ class OrphanWorkflow:
     async def _insist(self, attempt: Attempt, *, resumed: bool) -> tuple[Attempt, RailAnswer]:
         """Carry the order to a definite answer; a new attempt only if the rail never saw the last."""
         for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
-            attempt, answer = await give_order(self._order(attempt, resumed=resumed), attempt, report=self._report)
+            request = self._order(attempt, resumed=resumed)
+            attempt, answer = await give_order(request, attempt, report=self._report, mailbox=self._mailbox)
             if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
                 return attempt, answer
             await workflow.sleep(pause)

@@ -10,6 +10,7 @@ from domain.charge import Charge, charge_document
 from domain.dispute import Dispute, dispute_document
 from domain.facts import Fact
 from domain.fx import FxQuote, QuoteStatus, quote_document
+from domain.identifiers import Mode
 from domain.ledger import AuditDraft, EventDraft, KeyClaim, Posting, Record, RecordKind, RefundGuard
 from domain.orphan import Orphan, orphan_document
 from domain.payout import Payout, payout_document
@@ -176,6 +177,36 @@ def dispute_posting(dispute: Dispute, *, event: str, facts: tuple[Fact, ...]) ->
         facts=facts,
         records=(record,),
         events=(EventDraft(type=event, object_id=dispute.id, version=dispute.version),),
+    )
+
+
+def stored_posting(
+    record: Record,
+    *,
+    merchant_id: str,
+    mode: Mode,
+    actor: str,
+    event: str | None,
+    facts: tuple[Fact, ...] = (),
+    extra: tuple[Record, ...] = (),
+    details: dict[str, Any] | None = None,
+    claim: KeyClaim | None = None,
+) -> Posting:
+    """Return the commit of the next version of an object that was read back from the books."""
+    return Posting(
+        key=f"{record.id}:{record.version}",
+        merchant_id=merchant_id,
+        mode=mode,
+        audit=AuditDraft(
+            actor=actor,
+            action=event or f"{record.kind}.updated",
+            object_id=record.id,
+            details={"version": record.version, **(details or {})},
+        ),
+        facts=facts,
+        records=(record, *extra),
+        events=(EventDraft(type=event, object_id=record.id, version=record.version),) if event else (),
+        claim=claim,
     )
 
 

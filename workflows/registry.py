@@ -6,8 +6,19 @@ from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.orphan import OrphanWorkflow
 from workflows.payout import PayoutWorkflow
+from workflows.rail_inbox import RailInboxWorkflow
+from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
-PAYMENT_WORKFLOWS = (ChargeWorkflow, RefundWorkflow, PayoutWorkflow, TransferWorkflow, DisputeWorkflow, OrphanWorkflow)
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = ()
+PAYMENT_WORKFLOWS = (
+    ChargeWorkflow,
+    RefundWorkflow,
+    PayoutWorkflow,
+    TransferWorkflow,
+    DisputeWorkflow,
+    RailNoticeWorkflow,
+    OrphanWorkflow,
+)
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow, WebhookDeliveryWorkflow)

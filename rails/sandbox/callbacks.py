@@ -1,6 +1,6 @@
-"""Telling the merchant's side about chargebacks and corrections, signed, until it acknowledges.
+"""Telling the merchant's side about disputes and money that came back, signed, until it acknowledges.
 
-Decides how often to retry. At least once: the receiver deduplicates on the notice's `id`.
+Decides how often to retry. At least once: the receiver deduplicates on the `reference`.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ import hashlib
 import hmac
 import json
 import time
-from typing import Any
 
 import httpx
 
-from rails.sandbox.truth import Correction, Notice, Truth
+from rails.sandbox.notices import Dispute, Notice
+from rails.sandbox.truth import Truth
 
 RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 30.0
@@ -25,23 +25,8 @@ def sign(secret: str, timestamp: int, body: bytes) -> str:
     return f"t={timestamp},v1={digest}"
 
 
-def wire_of(notice: Notice) -> dict[str, Any]:
-    """Return the body of a notice."""
-    told: dict[str, Any] = {
-        "id": notice.id,
-        "rail": notice.rail,
-        "rail_key": notice.rail_key,
-        "reference": notice.reference,
-        "amount": notice.amount,
-        "currency": notice.currency,
-    }
-    if isinstance(notice, Correction):
-        return {"type": "order.outcome", **told, "effect_key": notice.effect_key, "outcome": notice.outcome}
-    return {"type": "dispute.created", **told, "reason": notice.reason}
-
-
 class CallbackCourier:
-    """Delivers notices to one URL. Without a URL they wait on disk for a start that has one."""
+    """Delivers what the rails tell to one URL. Without a URL they wait on disk for a start that has one."""
 
     def __init__(self, truth: Truth, *, url: str | None, secret: str) -> None:
         self._truth = truth
@@ -55,8 +40,8 @@ class CallbackCourier:
         if self._url is None:
             return
         self._client = httpx.AsyncClient(timeout=10.0, trust_env=False)
-        for notice in self._truth.subscribe(self._schedule):
-            self._schedule(notice)
+        for told in self._truth.subscribe(self._schedule):
+            self._schedule(told)
 
     async def stop(self) -> None:
         """Stop delivering; what is undelivered stays on disk."""
@@ -66,22 +51,22 @@ class CallbackCourier:
         if self._client is not None:
             await self._client.aclose()
 
-    def _schedule(self, notice: Notice) -> None:
-        delivery = asyncio.get_running_loop().create_task(self._deliver(notice))
+    def _schedule(self, told: Dispute | Notice) -> None:
+        delivery = asyncio.get_running_loop().create_task(self._deliver(told))
         self._deliveries.add(delivery)
         delivery.add_done_callback(self._deliveries.discard)
 
-    async def _deliver(self, notice: Notice) -> None:
-        await asyncio.sleep(max(0.0, notice.due_at - self._truth.now()))
+    async def _deliver(self, told: Dispute | Notice) -> None:
+        await asyncio.sleep(max(0.0, told.due_at - self._truth.now()))
         pause = RETRY_SECONDS_FIRST
-        while not await self._post(notice):
+        while not await self._post(told):
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
-        self._truth.mark_delivered(notice)
+        self._truth.mark_delivered(told)
 
-    async def _post(self, notice: Notice) -> bool:
+    async def _post(self, told: Dispute | Notice) -> bool:
         assert self._client is not None and self._url is not None
-        body = json.dumps(wire_of(notice)).encode()
+        body = json.dumps(told.body()).encode()
         headers = {
             "Content-Type": "application/json",
             "Rail-Signature": sign(self._secret, int(time.time()), body),

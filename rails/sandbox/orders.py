@@ -1,4 +1,4 @@
-"""What an order to a sandbox rail looks like on the wire, checked before anything is done with it."""
+"""An order to a sandbox rail as it is on the wire, checked before anything is done, and as it is written down."""
 
 import hashlib
 import json
@@ -29,6 +29,49 @@ class Order:
     original: str | None = None
     capture: bool = False
     authenticated: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """One row of the truth. `at` and `decided_at` are seconds since the epoch.
+
+    `ending` is what the order comes to; until `decided_at` the rail itself calls it pending.
+    """
+
+    rail: str
+    rail_key: str
+    kind: str
+    amount: int
+    currency: str
+    ending: str
+    at: float
+    decided_at: float
+    reference: str
+    fingerprint: str
+    scenario: str
+    decline_code: str | None = None
+    original: str | None = None
+    source: str | None = None
+    capture: bool = False
+    answered: bool = True
+    inquiry_tells: bool = True
+    calls: int = 1
+    says_first: str | None = None
+
+    def outcome(self, now: float) -> str:
+        """Return what the rail says: `approved`, `declined`, or `pending` while it is undecided.
+
+        A rail that is wrong at first says `declined` until it corrects itself.
+        """
+        if now >= self.decided_at:
+            return self.ending
+        return "pending" if self.says_first is None else "declined"
+
+    def code(self, now: float) -> str | None:
+        """Return the decline code the rail gives, if it says `declined`."""
+        if self.outcome(now) != "declined":
+            return None
+        return self.decline_code if now >= self.decided_at else self.says_first
 
 
 def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order:

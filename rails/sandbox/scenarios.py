@@ -11,7 +11,10 @@ from typing import Literal
 
 REFUND_FAILS_AFTER_SECONDS = 1.8
 DISPUTE_AFTER_SECONDS = 1.0
+NOTICE_AFTER_SECONDS = 1.0
+"""Between a rail's yes and its word that the money came back: days at a real one."""
 CORRECTED_AFTER_SECONDS = 1.0
+"""Between a rail's wrong answer and the right one."""
 
 Ending = Literal["approved", "declined"]
 
@@ -22,8 +25,7 @@ class Conduct:
 
     `answered`: False means done, but the answer never leaves. `inquiry_tells`: False means nobody
     is ever told. `refused`: the connection is refused and nothing is done.
-    `decided_after_seconds`: the rail answers `pending` and knows the ending that much later; with `says_first`, a
-    decline code, it says that instead of `pending`, and corrects itself by a notice.
+    `decided_after_seconds`: the rail answers `pending` and knows the ending that much later.
     """
 
     ending: Ending = "approved"
@@ -66,6 +68,11 @@ SCENARIOS: dict[str, tuple[Conduct, Conduct]] = {
     "authentication": (WANTS_AUTHENTICATION, WANTS_AUTHENTICATION),
     "refund_fails": (APPROVES, APPROVES),
     "disputed": (APPROVES, APPROVES),
+    "inquiry": (APPROVES, APPROVES),
+    "refund_fails_late": (APPROVES, APPROVES),
+    "returned": (APPROVES, APPROVES),
+    "returned_twice": (APPROVES, APPROVES),
+    "failed_late": (APPROVES, APPROVES),
     "late_approved": (
         Conduct(says_first="issuer_unavailable", decided_after_seconds=CORRECTED_AFTER_SECONDS),
         APPROVES,
@@ -84,7 +91,9 @@ TOKEN_SCENARIOS = {
     "tok_timeout_forever": "timeout_forever",
     "tok_3ds": "authentication",
     "tok_refund_fails": "refund_fails",
+    "tok_refund_fails_late": "refund_fails_late",
     "tok_disputed": "disputed",
+    "tok_inquiry": "inquiry",
     "tok_late_approved": "late_approved",
 }
 
@@ -96,6 +105,7 @@ CARD_SCENARIOS = {
     "4000002500003155": "authentication",
     "4000000000005126": "refund_fails",
     "4000000000000259": "disputed",
+    "4000000000001976": "inquiry",
 }
 
 # Words in a payout destination's `name`, first match wins; so TIMEOUT DECLINE is not DECLINE.
@@ -103,6 +113,9 @@ NAME_SCENARIOS = (
     ("TIMEOUT FOREVER", "timeout_forever"),
     ("TIMEOUT DECLINE", "timeout_declined"),
     ("TIMEOUT", "timeout_approved"),
+    ("RETURN TWICE", "returned_twice"),
+    ("RETURN", "returned"),
+    ("FAIL LATER", "failed_late"),
     ("SOFT", "soft_then_approved"),
     ("REFUSE", "not_attempted"),
     ("DECLINE", "account_closed"),
@@ -115,6 +128,7 @@ IBAN_SCENARIOS = {
     "DE02100500000054540402": "timeout_forever",
     "DE02300209000106531065": "soft_then_approved",
     "DE02200505501015871393": "not_attempted",
+    "DE02370502990000684712": "returned",
 }
 
 ADDRESS_ENDING_SCENARIOS = {"dead": "account_closed", "beef": "timeout_approved"}

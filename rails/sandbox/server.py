@@ -20,8 +20,8 @@ from starlette.types import Receive, Scope, Send
 from rails.sandbox.callbacks import CallbackCourier
 from rails.sandbox.faults import Fault, FaultPlan
 from rails.sandbox.networks import NETWORKS
-from rails.sandbox.orders import MalformedOrderError, Order, read_order
-from rails.sandbox.truth import KeyClosedError, Operation, OrderConflictError, Truth
+from rails.sandbox.orders import MalformedOrderError, Operation, Order, read_order
+from rails.sandbox.truth import KeyClosedError, OrderConflictError, Truth
 
 HOLD_SECONDS_MAX = 120.0
 ORDER_BYTES_MAX = 100_000

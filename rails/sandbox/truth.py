@@ -7,17 +7,16 @@ hears of it. Money effects are synchronous: between a check and its record nothi
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from rails.sandbox.journal import Journal
 from rails.sandbox.networks import NETWORKS
-from rails.sandbox.orders import Order
+from rails.sandbox.notices import Dispute, Notice, correction_of, dispute_of, notices_after
+from rails.sandbox.orders import Operation, Order
 from rails.sandbox.scenarios import (
     APPROVES,
-    CORRECTED_AFTER_SECONDS,
-    DISPUTE_AFTER_SECONDS,
     REFUND_FAILS_AFTER_SECONDS,
     Conduct,
     conduct_of,
@@ -37,83 +36,6 @@ class KeyClosedError(Exception):
     """An inquiry was told for good that this key never happened, so it never will. Not retryable."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Operation:
-    """One row of the truth. `at` and `decided_at` are seconds since the epoch.
-
-    `ending` is what the order comes to; until `decided_at` the rail itself calls it pending.
-    """
-
-    rail: str
-    rail_key: str
-    kind: str
-    amount: int
-    currency: str
-    ending: str
-    at: float
-    decided_at: float
-    reference: str
-    fingerprint: str
-    scenario: str
-    decline_code: str | None = None
-    original: str | None = None
-    source: str | None = None
-    capture: bool = False
-    answered: bool = True
-    inquiry_tells: bool = True
-    calls: int = 1
-    says_first: str | None = None
-
-    def outcome(self, now: float) -> str:
-        """Return what the rail says: `approved`, `declined`, or `pending` while it is undecided.
-
-        A rail that is wrong at first says `declined` until it corrects itself.
-        """
-        if now >= self.decided_at:
-            return self.ending
-        return "pending" if self.says_first is None else "declined"
-
-    def code(self, now: float) -> str | None:
-        """Return the decline code the rail gives, if it says `declined`."""
-        if self.outcome(now) != "declined":
-            return None
-        return self.decline_code if now >= self.decided_at else self.says_first
-
-
-@dataclass(slots=True, kw_only=True)
-class Dispute:
-    """A chargeback the rail tells the merchant's side about until it is acknowledged."""
-
-    id: str
-    rail: str
-    rail_key: str
-    reference: str
-    amount: int
-    currency: str
-    reason: str
-    due_at: float
-    delivered: bool = field(default=False)
-
-
-@dataclass(slots=True, kw_only=True)
-class Correction:
-    """The rail's late word about an order, told until it is acknowledged. `effect_key`: what took effect."""
-
-    id: str
-    rail: str
-    rail_key: str
-    effect_key: str
-    reference: str
-    amount: int
-    currency: str
-    outcome: str
-    due_at: float
-    delivered: bool = field(default=False)
-
-
-Notice = Dispute | Correction
-
-
 class Truth:
     """All operations and disputes, in memory and in the journal. One event loop, one process."""
 
@@ -124,16 +46,16 @@ class Truth:
         self._referring: dict[tuple[str, str], list[Operation]] = {}
         self._closed: set[tuple[str, str]] = set()
         self._disputes: dict[str, Dispute] = {}
-        self._corrections: dict[str, Correction] = {}
-        self._on_notice: Callable[[Notice], None] | None = None
+        self._notices: dict[str, Notice] = {}
+        self._on_news: Callable[[Dispute | Notice], None] | None = None
         for line in journal.replay():
             self._recall(line)
 
-    def subscribe(self, on_notice: Callable[[Notice], None]) -> list[Notice]:
-        """Call `on_notice` for every new dispute or correction; return those still to be delivered."""
-        self._on_notice = on_notice
-        notices: list[Notice] = [*self._disputes.values(), *self._corrections.values()]
-        return [notice for notice in notices if not notice.delivered]
+    def subscribe(self, on_news: Callable[[Dispute | Notice], None]) -> list[Dispute | Notice]:
+        """Call `on_news` for every new dispute and notice; return those still to be delivered."""
+        self._on_news = on_news
+        told: list[Dispute | Notice] = [*self._disputes.values(), *self._notices.values()]
+        return [one for one in told if not one.delivered]
 
     def take(self, order: Order) -> Operation | None:
         """Carry out an order, or find it carried out. None: its connection is to be refused.
@@ -158,9 +80,9 @@ class Truth:
         if conduct.refused:
             return None
         operation = self._write_down(order, scenario, conduct)
-        self._raise_dispute(operation)
+        self._follow(operation)
         if conduct.says_first is not None:
-            self._correct(operation, effect=operation)
+            self.announce(correction_of(operation, effect=operation, now=self._clock()))
         return operation
 
     def do_again(self, operation: Operation) -> None:
@@ -171,7 +93,7 @@ class Truth:
         if (twin.rail, twin.rail_key) not in self._operations:
             self._remember(twin)
             self._journal.append({"line": "operation", **asdict(twin)})
-            self._correct(operation, effect=twin)
+            self.announce(correction_of(operation, effect=twin, now=self._clock()))
 
     def find(self, rail: str, rail_key: str) -> Operation | None:
         """Return the operation under a key."""
@@ -185,13 +107,13 @@ class Truth:
             self._closed.add(key)
             self._journal.append({"line": "closed", "rail": rail, "rail_key": rail_key})
 
-    def mark_delivered(self, notice: Notice) -> None:
-        """Remember that the merchant's side acknowledged a dispute or correction."""
-        notice.delivered = True
-        self._journal.append({"line": "delivered", "id": notice.id})
+    def mark_delivered(self, told: Dispute | Notice) -> None:
+        """Remember that the merchant's side acknowledged a dispute or a notice."""
+        told.delivered = True
+        self._journal.append({"line": "delivered", "id": told.id})
 
     def document(self) -> dict[str, Any]:
-        """Return the public truth: operations with an effect or a final answer, and the disputes."""
+        """Return the public truth: operations with an effect or a final answer, disputes, and what came back."""
         now = self._clock()
         operations: list[dict[str, Any]] = []
         pending: list[dict[str, Any]] = []
@@ -202,7 +124,7 @@ class Truth:
             "operations": operations,
             "pending": pending,
             "disputes": [asdict(dispute) for dispute in self._disputes.values()],
-            "corrections": [asdict(correction) for correction in self._corrections.values()],
+            "notices": [asdict(notice) for notice in self._notices.values()],
             "closed_keys": [{"rail": rail, "rail_key": rail_key} for rail, rail_key in sorted(self._closed)],
         }
 
@@ -264,7 +186,7 @@ class Truth:
         captured = original.amount if original.capture else 0
         refunded, voided = 0, False
         for later in self._referring.get((original.rail, original.rail_key), ()):
-            if later.outcome(now) == "declined":
+            if later.outcome(now) == "declined" or self._came_back(later, now):
                 continue
             if later.kind == "capture":
                 captured += later.amount
@@ -273,6 +195,14 @@ class Truth:
             else:
                 voided = True
         return captured, refunded, voided
+
+    def _came_back(self, operation: Operation, now: float) -> bool:
+        """Tell whether money the rail had sent is back: the refund or payout counts no more."""
+        return any(
+            notice.moves == "credit" and notice.due_at <= now
+            for notice in self._notices.values()
+            if (notice.rail, notice.rail_key) == (operation.rail, operation.rail_key)
+        )
 
     def _write_down(self, order: Order, scenario: str, conduct: Conduct) -> Operation:
         now = self._clock()
@@ -301,46 +231,27 @@ class Truth:
         self._journal.append({"line": "operation", **asdict(operation)})
         return operation
 
-    def _raise_dispute(self, operation: Operation) -> None:
-        """Let a chargeback follow the first money taken in the `disputed` scenario."""
-        takes_money = operation.kind == "capture" or operation.capture
-        if operation.scenario != "disputed" or operation.ending != "approved" or not takes_money:
-            return
-        rail_key = operation.original or operation.rail_key
-        if any(other.rail == operation.rail and other.rail_key == rail_key for other in self._disputes.values()):
-            return
-        dispute = Dispute(
-            id=f"rdp_{secrets.token_hex(8)}",
-            rail=operation.rail,
-            rail_key=rail_key,
-            reference=operation.reference,
-            amount=operation.amount,
-            currency=operation.currency,
-            reason="fraudulent",
-            due_at=self._clock() + DISPUTE_AFTER_SECONDS,
-        )
-        self._disputes[dispute.id] = dispute
-        self._journal.append({"line": "dispute", **asdict(dispute)})
-        if self._on_notice is not None:
-            self._on_notice(dispute)
+    def _follow(self, operation: Operation) -> None:
+        """Let what the scenario holds follow: a dispute of the first money taken, money that comes back."""
+        dispute = dispute_of(operation, self._clock())
+        if dispute is not None and not any(
+            (other.rail, other.rail_key) == (dispute.rail, dispute.rail_key) for other in self._disputes.values()
+        ):
+            self._disputes[dispute.id] = dispute
+            self._journal.append({"line": "dispute", **asdict(dispute)})
+            self._tell(dispute)
+        for notice in notices_after(operation):
+            self.announce(notice)
 
-    def _correct(self, operation: Operation, *, effect: Operation) -> None:
-        """Let the rail tell, a little later, that an order took effect under the key of `effect`."""
-        correction = Correction(
-            id=f"rco_{secrets.token_hex(8)}",
-            rail=operation.rail,
-            rail_key=operation.rail_key,
-            effect_key=effect.rail_key,
-            reference=effect.reference,
-            amount=effect.amount,
-            currency=effect.currency,
-            outcome=effect.ending,
-            due_at=max(effect.decided_at, self._clock() + CORRECTED_AFTER_SECONDS),
-        )
-        self._corrections[correction.id] = correction
-        self._journal.append({"line": "correction", **asdict(correction)})
-        if self._on_notice is not None:
-            self._on_notice(correction)
+    def announce(self, notice: Notice) -> None:
+        """Write a notice down and have it delivered."""
+        self._notices[notice.id] = notice
+        self._journal.append({"line": "notice", **asdict(notice)})
+        self._tell(notice)
+
+    def _tell(self, told: Dispute | Notice) -> None:
+        if self._on_news is not None:
+            self._on_news(told)
 
     def _remember(self, operation: Operation) -> None:
         self._operations[operation.rail, operation.rail_key] = operation
@@ -357,13 +268,12 @@ class Truth:
             self._closed.add((line["rail"], line["rail_key"]))
         elif kind == "dispute":
             self._disputes[line["id"]] = Dispute(**line)
-        elif kind == "correction":
-            self._corrections[line["id"]] = Correction(**line)
+        elif kind == "notice":
+            self._notices[line["id"]] = Notice(**line)
         else:
             assert kind == "delivered", f"unknown journal line {kind}"
-            notice: Notice | None = self._disputes.get(line["id"]) or self._corrections.get(line["id"])
-            assert notice is not None
-            notice.delivered = True
+            told: Dispute | Notice = self._disputes.get(line["id"]) or self._notices[line["id"]]
+            told.delivered = True
 
 
 def _declines(code: str) -> Conduct:

@@ -55,7 +55,7 @@ async def test_the_contract_is_listed_and_every_reference_resolves(world: World)
     document = (await world.http.get("/openapi.json")).json()
     for path, methods in CONTRACT.items():
         assert methods <= document["paths"][path].keys(), path
-    known = document["components"]["schemas"].keys()
+    known = document["components"]["schemas"].keys() | document["components"]["headers"].keys()
     missing = {reference for reference in references(document) if reference.rsplit("/", 1)[-1] not in known}
     assert missing == set()
     create = document["paths"]["/v1/charges"]["post"]
@@ -64,7 +64,17 @@ async def test_the_contract_is_listed_and_every_reference_resolves(world: World)
     amount = document["components"]["schemas"]["CreateCharge"]["properties"]["amount"]
     assert amount["type"] == "integer" and amount["minimum"] == 1
     assert {"201", "202", "402", "422", "503"} <= create["responses"].keys()
+    links = create["responses"]["201"]["links"]
+    assert links["capture_charge_v1_charges__charge_id__capture_post"]["parameters"] == {
+        "charge_id": "$response.body#/id"
+    }
     assert (await world.http.get("/docs")).status_code == 200
+
+
+async def test_a_method_not_taken_is_told_every_method_that_is(world: World) -> None:
+    answer = await world.http.request("OPTIONS", "/v1/charges")
+    assert answer.status_code == 405 and answer.json()["code"] == "method_not_allowed"
+    assert answer.headers["allow"] == "GET, POST"
 
 
 def references(value: Any) -> set[str]:

@@ -138,6 +138,7 @@ async def test_chargeback_is_signed_repeated_until_taken_and_survives_a_restart(
         assert callback.pop("id").startswith("rdp_") and reference.startswith("card_alpha_")
         assert callback == {
             "type": "dispute.created",
+            "kind": "chargeback",
             "rail": "card_alpha",
             "rail_key": "ch_disputed:1",
             "amount": 700,

@@ -6,13 +6,15 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from domain.dispute import Dispute
-from domain.rail import DeclineClass, Outcome, RailAnswer, RailRequest
+from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
+from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
 from tests.workflows.test_orphan import orphan, refused
 from tests.workflows.test_orphan import start as start_orphan
+from tests.workflows.test_rail_notice import refuse_closed, told
 from tests.workflows.test_refund_payout_transfer import (
     COMMON,
     INSUFFICIENT,
@@ -22,6 +24,7 @@ from tests.workflows.test_refund_payout_transfer import (
     fx_transfer,
     payout,
     refund,
+    run,
     transfer,
 )
 from tests.workflows.test_two_phase_transfer import held, post, reversal, two_phase, void
@@ -31,6 +34,8 @@ from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.orphan import OrphanWorkflow, VoidOrphan
 from workflows.payout import PayoutWorkflow
 from workflows.policies import PAYMENTS_QUEUE
+from workflows.rail_notice import RailNoticeWorkflow
+from workflows.rail_notices import HearsRails, RailNews
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
 
@@ -252,6 +257,25 @@ async def payout_refused(world: World) -> Handle:
     return await _start(world, PayoutWorkflow.run, payout(), "payout_refused")
 
 
+async def payout_on_a_slow_rail(world: World) -> Handle:
+    pace = RailPace(deadline_seconds=3.0, inquiry_delays_seconds=(1.0, 2.0))
+    pending = RailAnswer(outcome=Outcome.PENDING, pace=pace)
+    too_fast = RailAnswer(outcome=Outcome.NOT_ATTEMPTED, pace=pace)
+    world.rails.script = lambda request, call: pending if request.deadline_seconds >= 3.0 else too_fast
+    world.rails.inquiry_script = lambda inquiry, call: YES if call == 2 else PENDING
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_on_a_slow_rail")
+
+
+async def refund_told_by_the_rail(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: PENDING
+    handle = await _start(world, RefundWorkflow.run, refund(), "refund_told_by_the_rail")
+    await status_is(world, "re_1", "pending")
+    for event, answer in (("e1", None), ("e2", YES)):
+        await handle.signal(HearsRails.rail_told, RailNews(rail_key="re_1:1", event_id=event, answer=answer))
+    return handle
+
+
 async def transfer_settled(world: World) -> Handle:
     return await _start(world, TransferWorkflow.run, transfer(), "transfer_settled")
 
@@ -314,6 +338,36 @@ async def dispute_created(world: World) -> Handle:
     return await _start(world, DisputeWorkflow.run, StartDispute(dispute=dispute), "dispute_created")
 
 
+async def notice_refund_failed_late(world: World) -> Handle:
+    await run(world, RefundWorkflow.run, refund())
+    return await _start(world, RailNoticeWorkflow.run, told("refund.failed", "re_1"), "notice_refund_failed_late")
+
+
+async def notice_payout_returned(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_payout_returned")
+
+
+async def notice_waits_for_the_inquiry(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: YES
+    await world.client.start_workflow(PayoutWorkflow.run, payout(), id="golden/p", task_queue=PAYMENTS_QUEUE)
+    await status_is(world, "po_1", "processing")
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_waits")
+
+
+async def notice_contradicting(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    await run(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"))
+    return await _start(world, RailNoticeWorkflow.run, told("payout.paid", "po_1", "rr_2"), "notice_contradicting")
+
+
+async def notice_into_suspense(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    world.book.refuse = refuse_closed
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_into_suspense")
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
@@ -340,6 +394,8 @@ SCENARIOS: dict[str, Scenario] = {
         refund_pending_then_failed,
         refund_not_attempted_then_succeeded,
         refund_refused,
+        refund_told_by_the_rail,
+        payout_on_a_slow_rail,
         payout_paid,
         payout_rerouted,
         payout_pending_then_paid,
@@ -360,5 +416,11 @@ SCENARIOS: dict[str, Scenario] = {
         orphan_reversed,
         orphan_never_happened,
         orphan_refused_then_reversed,
+        notice_refund_failed_late,
+        notice_payout_returned,
+        notice_waits_for_the_inquiry,
+        notice_contradicting,
+        notice_into_suspense,
+        webhook_woken_then_disabled,
     )
 }

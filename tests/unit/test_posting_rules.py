@@ -61,6 +61,11 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
     (facts.RefundReserved(**REFUND), [("re_1:hold", OWNED, CLEARING, 500, HOLD, None, False)]),
     (facts.RefundSucceeded(**REFUND), [("re_1:post", OWNED, CLEARING, 500, FINAL, "re_1:hold", False)]),
     (facts.RefundFailed(**REFUND), [("re_1:release", OWNED, CLEARING, 500, VOID, "re_1:hold", False)]),
+    (facts.RefundReversed(**REFUND), [("re_1:reversal", CLEARING, OWNED, 500, POST, None, True)]),
+    (
+        facts.RefundReversed(**REFUND, to_suspense=True),
+        [("re_1:reversal", CLEARING, "suspense:EUR:test", 500, POST, None, True)],
+    ),
     (facts.PayoutStarted(**PAYOUT, account=ACCOUNT), [("po_1:start", OWNED, TRANSIT, 700, POST, None, False)]),
     (facts.PayoutPaid(**PAYOUT), [("po_1:paid", TRANSIT, CLEARING, 700, POST, None, False)]),
     (
@@ -68,7 +73,7 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
         [("po_1:reroute2", "payouts_in_transit:beta:EUR:test", TRANSIT, 700, POST, None, False)],
     ),
     (facts.PayoutFailed(**PAYOUT, account=ACCOUNT), [("po_1:failed", TRANSIT, OWNED, 700, POST, None, False)]),
-    (facts.PayoutReturned(**PAYOUT, account=ACCOUNT), [("po_1:returned", CLEARING, OWNED, 700, POST, None, False)]),
+    (facts.PayoutReturned(**PAYOUT, account=ACCOUNT), [("po_1:returned", CLEARING, OWNED, 700, POST, None, True)]),
     (
         facts.TransferMade(transfer_id="tr_1", source=ACCOUNT, destination="acct_b", amount_minor=9, currency="EUR"),
         [("tr_1:post", OWNED, account_code(MERCHANT, Mode.TEST, "acct_b"), 9, POST, None, False)],

@@ -21,7 +21,7 @@ from temporalio.worker import Worker
 from domain.charge import Charge
 from domain.identifiers import Mode
 from domain.ledger import KeyClaim
-from tests.workflows.fakes import FakeAssessment, FakeBook, FakeRails
+from tests.workflows.fakes import FakeAssessment, FakeBook, FakeRails, FakeRecords
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import StartCharge
 from workflows.policies import PAYMENTS_QUEUE
@@ -94,7 +94,14 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
         client,
         task_queue=PAYMENTS_QUEUE,
         workflows=PAYMENT_WORKFLOWS,
-        activities=[book.post, rails.attempt, rails.inquire, assessment.assess_charge, assessment.plan_payout],
+        activities=[
+            book.post,
+            rails.attempt,
+            rails.inquire,
+            assessment.assess_charge,
+            assessment.plan_payout,
+            FakeRecords(book).read_object,
+        ],
     )
     async with worker:
         yield World(environment, client, book, rails, assessment)

@@ -6,6 +6,7 @@ order has left is UNKNOWN, and a question that failed says nothing.
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +15,7 @@ import httpx
 
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailAdapter, RailPrice, RailProfile
-from rails.configuration import RailConfiguration, required
+from rails.configuration import RailConfiguration, moves_real_money, required
 from rails.exchange import Reply, exchange, open_client
 from rails.outcomes import classify_status
 
@@ -48,19 +49,21 @@ def build(configuration: RailConfiguration) -> Iterable[RailAdapter]:
     Raises:
         ValueError: the line lacks something. Not retryable.
     """
-    yield ToyRailAdapter(open_client(required(NAME, configuration, "url")))
+    profile = replace(PROFILE, sandbox=not moves_real_money(NAME, configuration))
+    yield ToyRailAdapter(profile, open_client(required(NAME, configuration, "url")))
 
 
 class ToyRailAdapter:
     """The rail toy over HTTP."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, profile: RailProfile, client: httpx.AsyncClient) -> None:
+        self._profile = profile
         self._client = client
 
     @property
     def profile(self) -> RailProfile:
         """Return what is known of the rail."""
-        return PROFILE
+        return self._profile
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""

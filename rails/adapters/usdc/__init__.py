@@ -1,0 +1,1 @@
+"""Adapter for USDC on an EVM chain: payouts as token transfers from one hot wallet."""
