@@ -4,6 +4,7 @@ The posting's key is `{object}:{version}`, so a step that runs twice commits onc
 """
 
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from domain.charge import Charge, charge_document
@@ -12,6 +13,7 @@ from domain.facts import Fact
 from domain.fx import FxQuote, QuoteStatus, quote_document
 from domain.identifiers import Mode
 from domain.ledger import AuditDraft, EventDraft, KeyClaim, Posting, Record, RecordKind, RefundGuard
+from domain.orphan import Orphan, orphan_document
 from domain.payout import Payout, payout_document
 from domain.rail import Attempt, Outcome
 from domain.refund import Refund, refund_document
@@ -159,8 +161,17 @@ def used_quote_record(quote: FxQuote, transfer_id: str) -> Record:
     return Record(kind=RecordKind.FX_QUOTE, id=used.id, version=used.version, document=quote_document(used))
 
 
-def dispute_posting(dispute: Dispute, *, event: str, facts: tuple[Fact, ...]) -> Posting:
-    """Return the commit of a dispute's new version."""
+def dispute_posting(
+    dispute: Dispute,
+    *,
+    event: str | None,
+    facts: tuple[Fact, ...] = (),
+    attempts: Steps = (),
+    claim: KeyClaim | None = None,
+    actor: str | None = None,
+    extra: tuple[Record, ...] = (),
+) -> Posting:
+    """Return the commit of a dispute's new version; by the rail itself unless an actor is named."""
     record = Record(
         kind=RecordKind.DISPUTE,
         id=dispute.id,
@@ -168,15 +179,35 @@ def dispute_posting(dispute: Dispute, *, event: str, facts: tuple[Fact, ...]) ->
         document=dispute_document(dispute),
         internal={"rail_reference": dispute.rail_reference},
     )
+    action = event or f"dispute.{dispute.status}"
     return Posting(
         key=f"{dispute.id}:{dispute.version}",
         merchant_id=dispute.merchant_id,
         mode=dispute.mode,
-        audit=_audit(f"rail:{dispute.rail}", event, dispute.id, dispute.version),
+        audit=_audit(actor or f"rail:{dispute.rail}", action, dispute.id, dispute.version),
         facts=facts,
-        records=(record,),
-        events=(EventDraft(type=event, object_id=dispute.id, version=dispute.version),),
+        records=(record, *map(attempt_record, attempts), *extra),
+        events=(EventDraft(type=event, object_id=dispute.id, version=dispute.version),) if event else (),
+        claim=claim,
     )
+
+
+def suspense_exception(dispute: Dispute, event: str | None, since: datetime) -> Record:
+    """Return the exception for money of a dispute whose account is closed: a person finds its owner."""
+    exception_id = f"exc_{dispute.id}_{(event or 'money').replace('.', '_')}"
+    document: dict[str, Any] = {
+        "id": exception_id,
+        "object": "exception",
+        "kind": "money_in_suspense",
+        "status": "open",
+        "subject": dispute.id,
+        "rail": dispute.rail,
+        "amount": dispute.amount_minor,
+        "currency": dispute.currency,
+        "detail": f"{event}: the account is closed, so the money is in suspense.",
+        "since": rfc3339(since),
+    }
+    return Record(kind=RecordKind.EXCEPTION, id=exception_id, version=1, document=document)
 
 
 def stored_posting(
@@ -229,6 +260,29 @@ def unknown_outcome_exception(object_id: str, *, rail: str, rail_key: str, since
             "detail": f"{rail} has not said what became of {rail_key}; no scheduled inquiry brought an outcome.",
             "since": since,
         },
+    )
+
+
+def orphan_posting(
+    orphan: Orphan,
+    *,
+    event: str | None = None,
+    facts: tuple[Fact, ...] = (),
+    attempts: Steps = (),
+    claim: KeyClaim | None = None,
+    actor: str = "workflow",
+) -> Posting:
+    """Return the commit of an orphan's new version, held as an exception."""
+    record = Record(kind=RecordKind.EXCEPTION, id=orphan.id, version=orphan.version, document=orphan_document(orphan))
+    return Posting(
+        key=f"{orphan.id}:{orphan.version}",
+        merchant_id=orphan.merchant_id,
+        mode=orphan.mode,
+        audit=_audit(actor, event or f"orphan.{orphan.status}", orphan.id, orphan.version),
+        facts=facts,
+        records=(record, *map(attempt_record, attempts)),
+        events=(EventDraft(type=event, object_id=orphan.id, version=orphan.version),) if event else (),
+        claim=claim,
     )
 
 

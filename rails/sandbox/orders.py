@@ -29,6 +29,8 @@ class Order:
     original: str | None = None
     capture: bool = False
     authenticated: bool = False
+    dispute: str | None = None
+    evidence: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,10 +58,22 @@ class Operation:
     answered: bool = True
     inquiry_tells: bool = True
     calls: int = 1
+    says_first: str | None = None
 
     def outcome(self, now: float) -> str:
-        """Return `approved`, `declined`, or `pending` while it is undecided."""
-        return self.ending if now >= self.decided_at else "pending"
+        """Return what the rail says: `approved`, `declined`, or `pending` while it is undecided.
+
+        A rail that is wrong at first says `declined` until it corrects itself.
+        """
+        if now >= self.decided_at:
+            return self.ending
+        return "pending" if self.says_first is None else "declined"
+
+    def code(self, now: float) -> str | None:
+        """Return the decline code the rail gives, if it says `declined`."""
+        if self.outcome(now) != "declined":
+            return None
+        return self.decline_code if now >= self.decided_at else self.says_first
 
 
 def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order:
@@ -86,7 +100,9 @@ def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order
         raise MalformedOrderError("an authorization needs a source or a card")
     if kind == "payout" and not isinstance(destination, dict):
         raise MalformedOrderError("a payout needs a destination")
-    authentication = wire.get("authentication")
+    authentication, dispute, evidence = wire.get("authentication"), wire.get("dispute"), wire.get("evidence")
+    if kind == "evidence" and not (isinstance(dispute, str) and isinstance(evidence, dict)):
+        raise MalformedOrderError("evidence names its dispute and says something")
     return Order(
         rail=rail,
         rail_key=rail_key,
@@ -99,6 +115,8 @@ def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order
         destination=destination if isinstance(destination, dict) else {},
         original=original,
         capture=wire.get("capture") is True,
+        dispute=dispute if isinstance(dispute, str) else None,
+        evidence=" ".join(map(str, evidence.values())) if isinstance(evidence, dict) else None,
         authenticated=isinstance(authentication, dict) and authentication.get("result") == "success",
     )
 

@@ -8,21 +8,23 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from tests.replay.scenarios import SCENARIOS
+from tests.replay.scenarios import RETIRED, SCENARIOS
 from workflows import ports, search_attributes, watch_ports
 from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
 from workflows.versions import PATCHES
 
 HISTORIES = Path(__file__).parent / "histories"
 WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
-PORTS = (ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort)
-PORTS += (watch_ports.WatchPort, watch_ports.StopPort)
+PORTS = (
+    *(ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort),
+    *(ports.LedgerPeriodPort, watch_ports.WatchPort, watch_ports.StopPort),
+)
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
 
 def test_every_scenario_is_recorded() -> None:
     recorded = {f"{path.parent.name}_{path.stem}" for path in RECORDED}
-    assert recorded == set(SCENARIOS)
+    assert recorded == set(SCENARIOS) | set(RETIRED)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -55,17 +57,19 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     definitions = [getattr(one, "__temporal_workflow_definition") for one in WORKFLOWS]
     assert activities == [
         *("assess_charge", "attempt", "collect_rail_notices", "deliver_alerts", "deliver_rail_notices"),
-        *("deliver_webhooks", "inquire", "payouts_stopped", "plan_payout", "post", "prove_books"),
-        *("read_object", "watch_books"),
+        *("deliver_webhooks", "extend_ledger_periods", "inquire", "payouts_stopped", "plan_payout", "post"),
+        *("prove_books", "read_object", "watch_books"),
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
         "RefundWorkflow": [],
         "PayoutWorkflow": [],
         "TransferWorkflow": ["post", "void"],
-        "DisputeWorkflow": [],
+        "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
+        "OrphanWorkflow": ["void_orphan"],
         "RailInboxWorkflow": [],
+        "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
         "WatchBooksWorkflow": [],
         "ProveBooksWorkflow": [],
@@ -75,9 +79,11 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "ChargeWorkflow": ["rail_told"],
         "RefundWorkflow": ["rail_told"],
         "PayoutWorkflow": ["rail_told"],
+        "OrphanWorkflow": ["rail_told"],
+        "DisputeWorkflow": ["rail_told", "told"],
         "WebhookDeliveryWorkflow": ["wake"],
     }
-    assert PATCHES == {}
+    assert set(PATCHES) == {"dispute-lifecycle", "ask-on-after-finding"}
     assert [key.name for key in search_attributes.ALL_KEYS] == [
         "LedgerlineMerchant",
         "LedgerlineKind",

@@ -9,10 +9,16 @@ from typing import Any
 
 from domain.currencies import EXPONENTS
 from domain.inbound import CallbackUnreadableError, InboundKind, InboundNotice
+from domain.rail import Outcome, RailAnswer
 
 _PRINTABLE = re.compile(r"[!-~]{1,200}")
 _KINDS = {
     "dispute.created": InboundKind.CHARGEBACK,
+    "order.outcome": InboundKind.OUTCOME,
+    "dispute.escalated": InboundKind.DISPUTE_ESCALATED,
+    "dispute.closed": InboundKind.DISPUTE_CLOSED,
+    "dispute.won": InboundKind.DISPUTE_WON,
+    "dispute.lost": InboundKind.DISPUTE_LOST,
     "refund.failed": InboundKind.REFUND_FAILED,
     "payout.paid": InboundKind.PAYOUT_PAID,
     "payout.failed": InboundKind.PAYOUT_FAILED,
@@ -36,6 +42,8 @@ def read_notices(body: bytes, names: frozenset[str]) -> tuple[InboundNotice, ...
     if told.get("rail") not in names:
         raise CallbackUnreadableError("the notice is of no rail of the sandbox")
     kind, reference = _KINDS[told["type"]], _word(told, "reference")
+    if kind is InboundKind.CHARGEBACK and told.get("kind") == "inquiry":
+        kind = InboundKind.INQUIRY
     amount, currency, reason = told.get("amount"), told.get("currency"), told.get("reason")
     if type(amount) is not int or not 0 < amount <= AMOUNT_MINOR_MAX or currency not in EXPONENTS:
         raise CallbackUnreadableError("the notice has no amount")
@@ -49,8 +57,17 @@ def read_notices(body: bytes, names: frozenset[str]) -> tuple[InboundNotice, ...
             amount_minor=amount,
             currency=currency,
             reason=reason[:500] if isinstance(reason, str) else None,
+            answer=_answer(told) if kind is InboundKind.OUTCOME else None,
+            effect_key=_word(told, "effect_key") if kind is InboundKind.OUTCOME else None,
         ),
     )
+
+
+def _answer(told: dict[str, Any]) -> RailAnswer | None:
+    """Return a correction's answer. Only a yes is one: the rails of the sandbox never take a yes back this way."""
+    if told.get("outcome") != "approved":
+        return None
+    return RailAnswer(outcome=Outcome.APPROVED, rail_reference=_word(told, "reference"), detail="told by the rail")
 
 
 def _word(told: dict[str, Any], name: str) -> str:
