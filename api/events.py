@@ -50,9 +50,7 @@ class _Reading:
     async def after(self, sequence: int, limit: int) -> list[Document]:
         """Return at most `limit` events after a sequence."""
         merchant = self.merchant
-        query = events_after(
-            merchant.merchant_id, merchant.mode.value, after=sequence, limit=limit, wanted=self.wanted
-        )
+        query = events_after(merchant.merchant_id, merchant.mode.value, after=sequence, limit=limit, wanted=self.wanted)
         (rows,) = await self.core.reads.rows(merchant.scope, Statement(*query))
         return [event_document(row) for row in rows]
 
@@ -82,7 +80,7 @@ async def list_events(
     return list_answer(found[:limit], len(found) > limit)
 
 
-@router.get("/events/stream", responses=schemas.event_stream())
+@router.get("/events/stream", responses=schemas.streaming("text/event-stream", "Events as they happen."))
 async def stream_events(
     merchant: MerchantCaller,
     core: CoreOf,
@@ -116,7 +114,8 @@ async def _lines(reading: _Reading, sequence: int) -> AsyncIterator[bytes]:
     ends = time.monotonic() + STREAM_SECONDS_MAX
     heard = time.monotonic()
     while time.monotonic() < ends:
-        found = await reading.after(sequence, STREAM_EVENTS)
+        # A client that leaves cancels this; the read ends by itself, so that its connection goes back to the pool.
+        found = await asyncio.shield(asyncio.create_task(reading.after(sequence, STREAM_EVENTS)))
         for event in found:
             yield _line(event)
             sequence = event["sequence"]
