@@ -5,7 +5,7 @@ from pathlib import Path
 from ledger.migrations.rewriting import insert_before, replace_in_function, run, signature
 
 revision = "0031"
-down_revision = "0022"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
