@@ -5,11 +5,13 @@ from typing import Any
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.ledger_periods import LedgerPeriodsWorkflow
+from workflows.orphan import OrphanWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 PAYMENT_WORKFLOWS = (
@@ -19,9 +21,13 @@ PAYMENT_WORKFLOWS = (
     TransferWorkflow,
     DisputeWorkflow,
     RailNoticeWorkflow,
+    OrphanWorkflow,
 )
 BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     LedgerPeriodsWorkflow,
     RailInboxWorkflow,
     WebhookDeliveryWorkflow,
+    WatchBooksWorkflow,
+    ProveBooksWorkflow,
+    DeliverAlertsWorkflow,
 )
