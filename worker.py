@@ -182,6 +182,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
             parts.records.read_object,
+            parts.records.read_fee_standing,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,

@@ -8,6 +8,7 @@ from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.settlement import ChargeSettlementWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
@@ -18,5 +19,6 @@ PAYMENT_WORKFLOWS = (
     TransferWorkflow,
     DisputeWorkflow,
     RailNoticeWorkflow,
+    ChargeSettlementWorkflow,
 )
 BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow, WebhookDeliveryWorkflow)

@@ -59,7 +59,8 @@ class Dispute:
 class Notice:
     """Anything else a rail tells: `type` says what, `reference` names the occurrence.
 
-    `moves`: the rail moved this money; `credit` towards us, `debit` away from us, None for no money.
+    `fee`: what the rail keeps of a settlement. `moves`: the rail moved this money; `credit` towards us,
+    `debit` away from us, None for no money.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Notice:
     due_at: float
     delivered: bool = False
     moves: str | None = None
+    fee: int | None = None
 
     def body(self) -> dict[str, Any]:
         """Return what is told."""
@@ -165,4 +167,20 @@ def notice_of_step(dispute: Dispute, step: str, due_at: float) -> Notice:
         reason=dispute.reason,
         due_at=due_at,
         moves={"escalate": "debit", "won": "credit"}.get(step),
+    )
+
+
+def settlement_of(operation: Operation, captured: int, fee: int, now: float) -> Notice:
+    """Return the notice that all captured money of an authorization is final, less the rail's fee."""
+    return Notice(
+        id=f"rno_{secrets.token_hex(8)}",
+        type="charge.settled",
+        rail=operation.rail,
+        rail_key=operation.rail_key,
+        reference=f"{operation.reference}_settled",
+        amount=captured,
+        currency=operation.currency,
+        reason="settlement",
+        due_at=now,
+        fee=min(fee, captured),
     )

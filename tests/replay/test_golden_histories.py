@@ -55,6 +55,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     assert activities == [
         *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks", "inquire"),
         *("plan_payout", "post"),
+        "read_fee_standing",
         "read_object",
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
@@ -64,6 +65,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
+        "ChargeSettlementWorkflow": [],
         "RailInboxWorkflow": [],
         "WebhookDeliveryWorkflow": [],
     }

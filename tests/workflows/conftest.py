@@ -88,7 +88,7 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
     """A worker with fresh fakes on a server."""
     client = environment.client
     book = FakeBook()
-    rails, assessment = FakeRails(book), FakeAssessment(book)
+    rails, assessment, records = FakeRails(book), FakeAssessment(book), FakeRecords(book)
     await register_search_attributes(client)
     worker = Worker(
         client,
@@ -100,7 +100,8 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
             rails.inquire,
             assessment.assess_charge,
             assessment.plan_payout,
-            FakeRecords(book).read_object,
+            records.read_object,
+            records.read_fee_standing,
         ],
     )
     async with worker:
