@@ -15,7 +15,10 @@ from workflows.versions import PATCHES
 
 HISTORIES = Path(__file__).parent / "histories"
 WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
-PORTS = (ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort)
+PORTS = (
+    *(ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort),
+    ports.LedgerPeriodPort,
+)
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
 
@@ -53,7 +56,8 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     )
     definitions = [getattr(one, "__temporal_workflow_definition") for one in WORKFLOWS]
     assert activities == [
-        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks", "inquire"),
+        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks"),
+        *("extend_ledger_periods", "inquire"),
         *("plan_payout", "post"),
         "read_fee_standing",
         "read_object",
@@ -67,6 +71,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "RailNoticeWorkflow": [],
         "ChargeSettlementWorkflow": [],
         "RailInboxWorkflow": [],
+        "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
     }
     assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
