@@ -5,6 +5,7 @@ from typing import Any
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.ledger_periods import LedgerPeriodsWorkflow
+from workflows.orphan import OrphanWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
@@ -21,6 +22,7 @@ PAYMENT_WORKFLOWS = (
     DisputeWorkflow,
     RailNoticeWorkflow,
     ChargeSettlementWorkflow,
+    OrphanWorkflow,
 )
 BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     LedgerPeriodsWorkflow,

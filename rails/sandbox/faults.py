@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FAULT_KINDS = frozenset(
-    {"drop_before", "drop_after", "delay", "error500", "error500_after", "garble", "refuse", "duplicate", "busy"}
+    {
+        "drop_before",
+        "drop_after",
+        "delay",
+        "error500",
+        "error500_after",
+        "garble",
+        "refuse",
+        "duplicate",
+        "busy",
+        "twice",
+    }
 )
 
 
@@ -18,7 +29,8 @@ class Fault:
 
     drop_before: cut off, nothing done. drop_after: done, then cut off. delay: done, answered
     `delay_ms` later. error500: nothing done; error500_after: done. garble: done, the answer is
-    noise. refuse: connection refused. duplicate: the network delivers the order twice. busy: 503
+    noise. refuse: connection refused. duplicate: the network delivers the order twice. twice: the rail does it
+    twice, tells of the first effect and corrects itself later. busy: 503
     with the rail's promise that nothing was attempted. `flow` may also be `inquire`.
     """
 
