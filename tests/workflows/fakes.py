@@ -29,6 +29,7 @@ from workflows.ports import (
     WebhookPort,
 )
 from workflows.postings import attempt_record
+from workflows.watch_ports import AskStop, StopPort
 
 RAILS = ("alpha", "beta", "gamma")
 
@@ -126,6 +127,18 @@ class FakeRecords(RecordPort):
             returned_minor=sum(one["fee_returned"] for one in refunds),
             sequence=max(one.get("fee_return_sequence", 0) for one in refunds),
         )
+
+
+@dataclass
+class FakeStop(StopPort):
+    """A stop of payouts that holds for so many questions."""
+
+    questions_left: int = 0
+
+    @activity.defn(name="payouts_stopped")
+    async def payouts_stopped(self, request: AskStop) -> bool:
+        self.questions_left -= 1
+        return self.questions_left >= 0
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 from ledger.migrations.rewriting import insert_before, run
 
 revision = "0041"
-down_revision = "0023"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 
