@@ -169,7 +169,8 @@ class AssessmentActivities(AssessmentPort):
         if result.duplicate or (refusal is not None and refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS):
             # Another run of this task committed between our read and our write: its decision stands.
             facts = await read_decision_facts(self._pool, request.charge)
-            assert facts.assessed is not None
+            if facts.assessed is None:
+                return AssessedCharge(charge=request.charge, start_abandoned=True)
             return replace(_ASSESSED.validate_python(facts.assessed), resumed=True)
         assert refusal is None, refusal
         return assessed

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         VoidCharge,
     )
     from workflows.charge_writer import ChargeWriter
+    from workflows.committing import start_abandoned
     from workflows.inquiry import Finding, persons_finding
     from workflows.orphan import watch_for_orphan
     from workflows.ports import AssessCharge
@@ -54,6 +55,8 @@ class ChargeWorkflow(HearsRails):
         terms = await effects.assess_charge(AssessCharge(charge=start.charge, claim=start.claim, actor=start.actor))
         if terms.key_taken_by is not None:
             return {"object": "superseded", "key_taken_by": terms.key_taken_by}
+        if terms.start_abandoned:
+            raise start_abandoned(start.charge.id)
         writer.assessed(terms)
         if await self._pass_risk():
             await self._authorize()

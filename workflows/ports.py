@@ -38,6 +38,7 @@ class AssessedCharge:
     had already committed this assessment, so the attempt may have been sent.
     `authorization_seconds`: how long an authorization may wait for its capture.
     `key_taken_by`: the key belongs to another object; nothing was written and the run must end.
+    `start_abandoned`: the client was told that this start came to nothing, so it must.
     """
 
     charge: Charge
@@ -47,6 +48,7 @@ class AssessedCharge:
     authorization_seconds: int = 604_800
     resumed: bool = False
     key_taken_by: str | None = None
+    start_abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
