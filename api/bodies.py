@@ -260,7 +260,6 @@ _OWN_KINDS = {
     "evidence_name_invalid",
     "evidence_size_invalid",
     "metadata_too_long",
-    "payout_not_supported",
     "return_url_invalid",
     "iban_invalid",
     "thresholds_out_of_order",

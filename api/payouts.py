@@ -83,7 +83,7 @@ async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf
     """Pay money of an account out. 202 while the rail has it in hand."""
     asked, wanted = await read_write(request, merchant, CreatePayout)
     core.check_rail(wanted.rail, "payout")
-    _check_destination(wanted)
+    check_destination(wanted.destination, wanted.currency)
     check = AccountCheck(merchant, [wanted.source])
     keys, accounts = await core.reads.rows(merchant.scope, key_statement(asked), check.statement())
     if not keys:
@@ -115,16 +115,18 @@ async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf
     return operation_answer(landing.document, replayed=landing.replayed)
 
 
-def _check_destination(wanted: CreatePayout) -> None:
-    """Let a payout pass whose destination can hold its currency.
+def check_destination(
+    destination: IbanDestination | UsdcDestination | CardDestination, currency: str, *, param: str = "currency"
+) -> None:
+    """Let a payout pass whose destination can hold its currency. `param` is the field at fault.
 
     Raises:
         Problem: 422. Not retryable.
     """
-    on_chain = wanted.destination.type == "usdc"
-    if on_chain != (wanted.currency == "USDC"):
+    on_chain = destination.type == "usdc"
+    if on_chain != (currency == "USDC"):
         detail = "A usdc destination takes USDC, every other destination takes money in an ISO currency."
-        raise Problem(422, "currency_mismatch", detail, param="currency")
+        raise Problem(422, "currency_mismatch", detail, param=param)
 
 
 @router.get("/payouts/{payout_id}", responses=schemas.reading(schemas.Payout))

@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         StartCharge,
         VoidCharge,
     )
+    from workflows.charge_payout import start_charge_payout
     from workflows.charge_writer import ChargeWriter
     from workflows.committing import start_abandoned
     from workflows.inquiry import Finding, persons_finding
@@ -62,6 +63,8 @@ class ChargeWorkflow(HearsRails):
             await self._authorize()
         if writer.charge.status is ChargeStatus.AUTHORIZED:
             await authorization_end.await_end(writer)
+        if writer.charge.payout is not None and writer.charge.amount_captured_minor > 0:
+            await start_charge_payout(writer.charge, actor=start.actor)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return charge_document(writer.charge)
 

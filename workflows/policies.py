@@ -92,6 +92,13 @@ ORPHAN_QUESTIONS_SECONDS: dict[Mode, tuple[float, ...]] = {
 themselves, a month. A definite answer ends it."""
 
 
+SETTLEMENT_LOOKS: dict[Mode, tuple[timedelta, ...]] = {
+    Mode.LIVE: (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)),
+    Mode.TEST: (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30)),
+}
+"""Pauses between two looks whether a charge that is to be paid out is settled; the last one repeats."""
+
+
 def inquiry_delays(mode: Mode, pace: RailPace | None = None) -> Iterator[tuple[float, bool]]:
     """Yield (seconds to wait, whether the budget is exhausted after this inquiry), without end.
 

@@ -69,6 +69,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
         "OrphanWorkflow": ["void_orphan"],
+        "ChargePayoutWorkflow": [],
         "RailInboxWorkflow": [],
         "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
