@@ -18,14 +18,21 @@ from api.context import CoreOf
 from api.errors import Problem
 from api.idempotency import key_statement, read_write
 from api.objects import After, Limit, Status, list_objects, read_object
+from api.reading import Row, Statement
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Start
 from domain.identifiers import new_identifier
 from domain.money import format_amount
 from domain.payout import Payout, payout_document
+from domain.payout_stop import PAYOUTS_STOPPED
 from workflows.payout import PayoutWorkflow, StartPayout
 
 router = APIRouter(prefix="/v1", tags=["payouts"])
+
+STOPPED_RETRY_SECONDS = "300"
+"""A person has to look at the books first: asking every second is of no use."""
+
+_STOPPED = "SELECT payouts_stopped(%(currency)s) AS stopped"
 
 
 def _compact_iban(text: str) -> str:
@@ -64,7 +71,27 @@ class CardDestination(_Destination):
     token: CardToken
 
 
-Destination = Annotated[IbanDestination | UsdcDestination | CardDestination, Field(discriminator="type")]
+def _routing_number(text: str) -> str:
+    weights = (3, 7, 1) * 3
+    if sum(weight * int(digit) for weight, digit in zip(weights, text, strict=True)) % 10:
+        raise PydanticCustomError("routing_number_invalid", "This is no routing number: check its digits.")
+    return text
+
+
+class AchDestination(_Destination):
+    """A bank account in the United States; only for payouts in USD."""
+
+    type: Literal["ach"]
+    routing_number: Annotated[str, Field(pattern=r"^[0-9]{9}$"), AfterValidator(_routing_number)]
+    account_number: Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,17}$")]
+    name: Annotated[FreeText, Field(max_length=140)]
+    account_type: Literal["checking", "savings"] = "checking"
+    holder_type: Literal["individual", "company"] = "individual"
+
+
+Destination = Annotated[
+    IbanDestination | UsdcDestination | CardDestination | AchDestination, Field(discriminator="type")
+]
 
 
 class CreatePayout(WriteRequest):
@@ -85,8 +112,11 @@ async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf
     core.check_rail(wanted.rail, "payout")
     check_destination(wanted.destination, wanted.currency)
     check = AccountCheck(merchant, [wanted.source])
-    keys, accounts = await core.reads.rows(merchant.scope, key_statement(asked), check.statement())
+    keys, accounts, stops = await core.reads.rows(
+        merchant.scope, key_statement(asked), check.statement(), Statement(_STOPPED, {"currency": wanted.currency})
+    )
     if not keys:
+        _check_not_stopped(wanted.currency, stops)
         check_account(check.found(accounts), wanted.source, wanted.currency, param="source")
     payout = Payout(
         id=new_identifier("po"),
@@ -115,9 +145,18 @@ async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf
     return operation_answer(landing.document, replayed=landing.replayed)
 
 
-def check_destination(
-    destination: IbanDestination | UsdcDestination | CardDestination, currency: str, *, param: str = "currency"
-) -> None:
+def _check_not_stopped(currency: str, stops: list[Row]) -> None:
+    """Let a payout start unless the books are in doubt; nothing is remembered, so a retry is welcome.
+
+    Raises:
+        Problem: 503, payouts in this currency are stopped. Retryable with the same key.
+    """
+    if stops[0]["stopped"]:
+        detail = f"Payouts in {currency} are stopped for now. Nothing was moved; retry later with the same key."
+        raise Problem(503, PAYOUTS_STOPPED, detail, headers={"Retry-After": STOPPED_RETRY_SECONDS})
+
+
+def check_destination(destination: Destination, currency: str, *, param: str = "currency") -> None:
     """Let a payout pass whose destination can hold its currency. `param` is the field at fault.
 
     Raises:
@@ -127,6 +166,8 @@ def check_destination(
     if on_chain != (currency == "USDC"):
         detail = "A usdc destination takes USDC, every other destination takes money in an ISO currency."
         raise Problem(422, "currency_mismatch", detail, param=param)
+    if destination.type == "ach" and currency != "USD":
+        raise Problem(422, "currency_mismatch", "An ach destination takes USD.", param=param)
 
 
 @router.get("/payouts/{payout_id}", responses=schemas.reading(schemas.Payout))
