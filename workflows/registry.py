@@ -11,6 +11,7 @@ from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.settlement import ChargeSettlementWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
@@ -22,6 +23,7 @@ PAYMENT_WORKFLOWS = (
     TransferWorkflow,
     DisputeWorkflow,
     RailNoticeWorkflow,
+    ChargeSettlementWorkflow,
     OrphanWorkflow,
     ChargePayoutWorkflow,
 )
