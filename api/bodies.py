@@ -261,6 +261,7 @@ _OWN_KINDS = {
     "evidence_size_invalid",
     "metadata_too_long",
     "return_url_invalid",
+    "authentication_invalid",
     "routing_number_invalid",
     "iban_invalid",
     "thresholds_out_of_order",

@@ -39,6 +39,31 @@ def _check_return_url(url: str) -> str:
     return url
 
 
+def _check_proof(given: "GivenAuthentication") -> "GivenAuthentication":
+    if (given.exemption is None) == (given.cavv is None):
+        raise PydanticCustomError("authentication_invalid", "Give either an exemption or the proof of a 3DS server.")
+    return given
+
+
+class GivenAuthentication(BaseModel):
+    """What the merchant says about the customer's authentication: an exemption it claims, or its 3DS server's proof."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    exemption: (
+        Literal["low_value", "transaction_risk_analysis", "trusted_beneficiary", "recurring", "secure_corporate"] | None
+    ) = None
+    eci: Annotated[str, Field(max_length=2)] | None = None
+    cavv: Annotated[str, Field(max_length=64)] | None = None
+    ds_transaction_id: Annotated[str, Field(max_length=64)] | None = None
+    version: Annotated[str, Field(max_length=8)] | None = None
+
+    def evidence(self) -> dict[str, str]:
+        """Return what the rail is told. A proof is a customer authenticated without a challenge of ours."""
+        given = {name: str(value) for name, value in self.model_dump(exclude_none=True).items()}
+        return given if self.cavv is None else {**given, "result": "success"}
+
+
 class PayoutOfCharge(BaseModel):
     """Where a charge's money goes once it is settled: all of its net unless `amount` says otherwise."""
 
@@ -63,6 +88,7 @@ class CreateCharge(WriteRequest):
     metadata: Metadata = Field(default_factory=dict)
     return_url: Annotated[str, Field(max_length=2000), AfterValidator(_check_return_url)] | None = None
     payout: PayoutOfCharge | None = None
+    authentication: Annotated[GivenAuthentication, AfterValidator(_check_proof)] | None = None
 
 
 class CaptureRequest(WriteRequest):
@@ -167,6 +193,7 @@ def _new_charge(asked: KeyedRequest, wanted: CreateCharge) -> Charge:
         metadata=wanted.metadata,
         return_url=wanted.return_url,
         payout=_payout_of(charge_id, wanted.payout),
+        authentication=None if wanted.authentication is None else wanted.authentication.evidence(),
     )
 
 

@@ -85,6 +85,7 @@ class Charge:
     capture_before: datetime | None = None
     inquiries: Inquiries = ()
     payout: ChargePayout | None = None
+    authentication: Mapping[str, str] | None = None
     pricing: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -135,6 +136,10 @@ def charge_document(charge: Charge) -> dict[str, Any]:
         "livemode": charge.mode is Mode.LIVE,
         "created_at": rfc3339(charge.created_at),
     }
+    if charge.authentication is not None:
+        # The proof itself (`cavv`) is the rail's; what is shown says of what kind it was.
+        shown = {name: value for name, value in charge.authentication.items() if name != "cavv"}
+        document["authentication"] = shown
     if charge.payout is not None:
         document["payout"] = _payout_document(charge.payout)
     unknown = unknown_document(charge.inquiries)
@@ -170,6 +175,7 @@ def _attempt_document(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome.value,
         "decline_code": attempt.decline_code,
         "decline_class": attempt.decline_class.value if attempt.decline_class else None,
+        "retry_after_seconds": attempt.retry_after_seconds,
         "latency_ms": attempt.latency_ms,
         "cost_estimate": attempt.cost_estimate_minor,
         "reason": attempt.reason,

@@ -32,6 +32,9 @@ READ_TIMEOUT = timedelta(seconds=15)
 RAIL_DEADLINE_SECONDS = 2.5
 """How long a card rail may take before its answer counts as lost; inside the API's sync budget."""
 
+FAILOVER_SECONDS_MAX = 6.0
+"""How long rails may take together before no other is tried: the answer must fit the API's sync budget of 10 s."""
+
 ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
 """The activity answers by itself at the rail's deadline; this only catches a worker that hangs."""
 
