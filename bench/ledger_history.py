@@ -15,12 +15,18 @@ from bench.ledger_contenders import OurLedger
 from bench.ledger_server import LedgerServer
 from ledger.balances import Balance, balance_at
 from ledger.invariants import check_books
+from ledger.watch import check_new
 
 ACCOUNTS = 1_000
 QUESTIONS = 2_000
 ASKED_AGAIN = 300
 LOAD_IN_FLIGHT = 512
+NEW_MOVEMENTS = 50_000
+"""What the incremental check is measured on: 100,000 entries."""
+
 HOT_SHARE = 0.2
+PERIODS = 12
+"""Partitions the history is spread over."""
 
 Question = tuple[str, datetime]
 
@@ -29,11 +35,15 @@ async def measure_history(server: LedgerServer, *, entries: int, say: Say) -> di
     """Return the cost of balances at past instants and of the whole proof over so many entries."""
     ledger = OurLedger(server.our_url)
     await ledger.open(ACCOUNTS)
-    loading = time.perf_counter()
-    await _load(ledger, entries // 2)
-    loading = time.perf_counter() - loading
     connection = await psycopg.AsyncConnection.connect(server.our_admin_url, autocommit=True)
     async with connection:
+        loading = time.perf_counter()
+        for _ in range(PERIODS):
+            await _load(ledger, entries // 2 // PERIODS)
+            # A year's worth of months, passed quickly: what is recorded next is in another partition.
+            await connection.execute("SELECT end_ledger_period(clock_timestamp() + interval '5 ms')")
+            await asyncio.sleep(0.01)
+        loading = time.perf_counter() - loading
         await connection.execute("ANALYZE")
         row = await (
             await connection.execute("SELECT count(*), min(recorded_at), max(recorded_at) FROM entries")
@@ -48,9 +58,12 @@ async def measure_history(server: LedgerServer, *, entries: int, say: Say) -> di
             len({_said(answer) for answer in answers}) > 1
             for answers in zip(before[:ASKED_AGAIN], during, after, strict=True)
         )
+        say("verifying what is new")
+        incremental = await _verify_new(connection, ledger)
         proving = time.perf_counter()
         report = await check_books(connection)
         proving = time.perf_counter() - proving
+        partitions = await _partitions(connection)
     await ledger.close()
     return {
         "entries": stored,
@@ -58,9 +71,31 @@ async def measure_history(server: LedgerServer, *, entries: int, say: Say) -> di
         "balance_at_ms": distribution(latencies),
         "asked_before_during_and_after_writes": ASKED_AGAIN,
         "answers_changed": changed,
+        "partitions_with_entries": partitions,
+        "incremental_check": incremental,
         "whole_proof_seconds": rounded(proving),
         "books_ok": report.ok,
     }
+
+
+async def _verify_new(connection: psycopg.AsyncConnection[Any], ledger: OurLedger) -> dict[str, Any]:
+    """Return what the watch's incremental check takes for 100,000 new entries over a book verified before them."""
+    while (await check_new(connection)).movements_behind:
+        pass
+    runs = []
+    for _ in range(3):
+        await _load(ledger, NEW_MOVEMENTS)
+        started = time.perf_counter()
+        run = await check_new(connection)
+        runs.append(time.perf_counter() - started)
+        assert run.ok and run.movements_behind == 0, run
+    return {"new_entries": run.entries_checked, "patrolled": run.patrolled, "seconds": [rounded(one) for one in runs]}
+
+
+async def _partitions(connection: psycopg.AsyncConnection[Any]) -> int:
+    row = await (await connection.execute("SELECT count(DISTINCT tableoid) FROM entries")).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def _load(ledger: OurLedger, movements: int) -> None:
