@@ -117,6 +117,7 @@ class Payout(_Operation):
     failure_code: str | None
     failure_detail: str | None
     next_check_at: str | None
+    held_by: str | None = None
 
 
 class EntryShown(Shown):
@@ -231,6 +232,21 @@ class ExceptionShown(Shown):
     detail: str
 
 
+class PayoutStopShown(Shown):
+    """A currency whose payouts were stopped because the books were not in order."""
+
+    id: str
+    object: Literal["payout_stop"]
+    currency: str
+    status: Literal["active", "lifted"]
+    since: str
+    violations: list[dict[str, Any]]
+    exception: str
+    lifted_at: str | None
+    lifted_by: str | None
+    note: str | None
+
+
 class EventSubject(Shown):
     """The object as it was when the event happened."""
 
@@ -245,5 +261,9 @@ class Event(Shown):
     sequence: int
     previous_sequence: int
     type: str = Field(examples=["charge.settled"])
+    schema_version: int
+    livemode: bool
     created_at: str
+    previous_hash: str | None = Field(description="The hash of the event before; zeros for the first of the chain.")
+    hash: str | None = Field(description="SHA-256, hex; see docs/webhooks.md for what it covers.")
     data: EventSubject
