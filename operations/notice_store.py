@@ -11,6 +11,8 @@ from domain.inbound import InboundNotice, InboundReceipt, InboundStatus
 
 # Seconds until a notice that is not through is looked at again; the last one repeats.
 RETRY_SECONDS = (5, 15, 60, 300, 1800, 7200, 21_600)
+# After that a notice is looked at no more by itself; it stays where people see it.
+DAYS_MAX = 30
 
 _STORE = """
 INSERT INTO rail_notices AS known (rail, event_id, kind, rail_key, rail_reference, notice)
@@ -23,7 +25,8 @@ _DUE = "SELECT id, notice, tries FROM rail_notices WHERE due_at <= clock_timesta
 _NOTE = """
 UPDATE rail_notices SET
     status = %(status)s, object_id = coalesce(%(object_id)s, object_id), detail = %(detail)s, tries = tries + 1,
-    due_at = clock_timestamp() + make_interval(secs => %(seconds)s),
+    due_at = CASE WHEN received_at > clock_timestamp() - make_interval(days => %(days)s)
+        THEN clock_timestamp() + make_interval(secs => %(seconds)s) END,
     handled_at = CASE WHEN %(seconds)s::float8 IS NULL THEN clock_timestamp() END
 WHERE id = %(id)s AND due_at IS NOT NULL
 """
@@ -91,6 +94,7 @@ class NoticeStore:
             "object_id": progress.object_id,
             "detail": progress.detail,
             "seconds": pause,
+            "days": DAYS_MAX,
         }
         async with self._pool.connection() as connection:
             await connection.execute(_NOTE, terms)

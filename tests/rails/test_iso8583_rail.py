@@ -5,11 +5,13 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from domain.rail import DeclineClass, Flow, Outcome, RailRequest
 from rails.adapters.iso8583.adapter import build
+from rails.adapters.iso8583.answers import answer_of_code
 from rails.contract import CONTRACT, RailBench
 from tests.rails.acquirer_process import AcquirerBench, AcquirerProcess
 
@@ -128,6 +130,31 @@ async def test_reversals_go_on_by_themselves_and_tell_the_inbox(bench: AcquirerB
     assert await heir.adapter.collect_notices() == []
     assert (await heir.ask(request)).outcome is Outcome.DECLINED
     await heir.adapter.aclose()
+
+
+async def test_numbers_begin_anew_every_day_and_are_other_messages_then(bench: AcquirerBench) -> None:
+    held = bench.order(capture=False)
+    await bench.run(held)  # the second message of the day, after the sign-on
+    capture = follow(bench, held, Flow.CAPTURE, 8420)
+    assert (await bench.run(capture)).outcome is Outcome.APPROVED
+    tomorrow = AcquirerBench(bench.acquirer, records=bench.records, terminal=bench.terminal)
+    tomorrow.adapter._now = lambda: datetime.now(UTC) + timedelta(days=1)
+    assert (await tomorrow.run(tomorrow.order())).outcome is Outcome.APPROVED
+    refund = follow(tomorrow, held, Flow.REFUND, 100)
+    assert (await tomorrow.run(refund)).outcome is Outcome.APPROVED
+    (captured,) = bench.acquirer.follows_under(capture.rail_key)
+    (refunded,) = bench.acquirer.follows_under(refund.rail_key)
+    assert refunded["stan"] == captured["stan"] and refunded["date"] != captured["date"]
+    (purchase,) = bench.acquirer.purchases_under(held.rail_key)
+    assert (purchase["captured"], purchase["refunded"]) == (8420, 100)
+    await tomorrow.adapter.aclose()
+
+
+def test_a_yes_nobody_asked_for_is_unknown_and_an_unread_code_a_no() -> None:
+    for code in ("10", "08", "68", "96", None):
+        assert answer_of_code(code, reference="r", latency_ms=1.0).outcome is Outcome.UNKNOWN
+    unread = answer_of_code("Z9", reference="r", latency_ms=1.0)
+    assert (unread.decline_code, unread.decline_class) == ("response_z9", DeclineClass.HARD)
 
 
 async def test_what_element_39_permits(bench: AcquirerBench) -> None:

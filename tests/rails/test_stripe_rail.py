@@ -102,6 +102,37 @@ async def test_lost_answers_of_what_follows_are_found_by_asking(bench: StripeBen
     assert len(bench.peer.refunds_under(request.rail_key)) == 1
 
 
+@pytest.mark.parametrize("kind", BEFORE_EFFECT)
+async def test_what_never_arrived_is_told_again_where_that_cannot_do_it_twice(bench: StripeBench, kind: str) -> None:
+    held, given_up = bench.order(capture=False), bench.order(capture=False)
+    await bench.run(held)
+    await bench.run(given_up)
+    bench.path.only = b"amount"
+    for request in (follow(bench, held, Flow.CAPTURE, 8420), follow(bench, held, Flow.REFUND, 420)):
+        await bench.path.break_next(kind)  # type: ignore[arg-type]
+        answer = await bench.run(request)
+        assert answer.outcome in (Outcome.UNKNOWN, Outcome.APPROVED), answer
+        asked = await bench.ask(request)
+        safe = request.flow is Flow.CAPTURE or bench.peer.idempotent
+        assert asked.outcome is (Outcome.APPROVED if safe else Outcome.UNKNOWN), (request.flow, asked)
+        assert (await bench.ask(request)).outcome is asked.outcome
+    assert len(bench.peer.refunds_under(request.rail_key)) == (1 if bench.peer.idempotent else 0)
+    # An outage while asking is no answer about the order.
+    void = follow(bench, given_up, Flow.VOID, 8420)
+    await bench.records.add("stripe", void.rail_key, await written_about(bench, given_up))
+    await bench.path.break_next("refuse")
+    assert (await bench.ask(void)).outcome is Outcome.UNKNOWN
+    await bench.heal()
+    assert (await bench.ask(void)).outcome is Outcome.APPROVED
+
+
+async def written_about(bench: StripeBench, original: RailRequest) -> dict[str, object]:
+    known = await bench.records.find("stripe", original.rail_key)
+    assert known is not None
+    about = {"amount": original.amount_minor, "currency": "EUR", "merchant": "mer_contract", "mode": "test"}
+    return {"authorization": known["id"], **about}
+
+
 async def test_an_order_whose_worker_died_is_found_not_sent_again(bench: StripeBench, tmp_path: Path) -> None:
     sale = bench.order()
     await bench.path.break_next("drop_after")

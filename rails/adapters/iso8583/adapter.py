@@ -6,6 +6,7 @@ it (decision 0030). Advices and voids tell what is decided; they are repeated un
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ from rails.adapters.iso8583.profile import acquirer_profile
 from rails.adapters.iso8583.verdicts import Verdict, Verdicts
 from rails.configuration import RailConfiguration, moves_real_money, required
 from rails.records import RailRecords
+
+_log = logging.getLogger(__name__)
 
 REVERSAL_SECONDS = 5.0
 LATE_KEPT_MAX = 10_000
@@ -205,7 +208,11 @@ class AcquirerAdapter:
         task.add_done_callback(self._late.discard)
 
     async def _keep_late(self, order: Order, message: Message) -> None:
-        await self._told(order, Answered(message, 0.0))
+        try:
+            await self._told(order, Answered(message, 0.0))
+        except Exception as error:
+            # Not kept, so asking takes the order back: as safe, only less welcome.
+            _log.warning("a late answer to %s was not kept: %s", order.rail_key, type(error).__name__)
 
     # --- taking back ---
 

@@ -16,9 +16,10 @@ TAKEN_BACK = "reversed_unanswered"
 def answer_of_code(code: str | None, *, reference: str, latency_ms: float) -> RailAnswer:
     """Return what a response code says. One that nobody has looked at is a no that permits nothing.
 
-    68 (the answer came too late for the switch) and 96 (a malfunction somewhere) prove nothing: UNKNOWN.
+    68 (the answer came too late for the switch) and 96 (a malfunction somewhere) prove nothing: UNKNOWN. So is a
+    yes that was not asked for, such as a partial approval: money may be held, and asking takes it back.
     """
-    if code is None or code in _TABLE["unknown"]:
+    if code is None or code in _TABLE["unknown"] or code in _TABLE["yes_of_another_kind"]:
         return RailAnswer(
             outcome=Outcome.UNKNOWN, rail_reference=reference, latency_ms=latency_ms, detail=f"response code {code}"
         )

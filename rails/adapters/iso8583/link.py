@@ -145,7 +145,8 @@ class AcquirerLink:
             await writer.drain()
             return await future
         finally:
-            self._waiting.pop(key, None)
+            if self._waiting.get(key) is future:
+                del self._waiting[key]
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hand each answer to whoever waits for it, until the connection ends or talks nonsense."""

@@ -119,7 +119,8 @@ class StripeAdapter:
     async def inquire(self, *, flow: Flow, rail_key: str, sent_at: datetime, deadline_seconds: float) -> RailAnswer:
         """Return what became of an order; see `rails.adapter.RailAdapter.inquire`.
 
-        An intent found waiting for the customer is cancelled, which makes its outcome definite.
+        An intent found waiting for the customer is cancelled, which makes its outcome definite. A capture, void or
+        refund that is not there is told again under its own key, where that cannot do it twice.
         """
         until = time.monotonic() + deadline_seconds
         if flow is Flow.AUTHORIZE:
@@ -131,9 +132,28 @@ class StripeAdapter:
         sent = await self._records.find(self._profile.name, rail_key)
         if sent is None:
             return RailAnswer(outcome=Outcome.UNKNOWN, detail="this order was not written ahead here")
+        authorization_id = str(sent["authorization"])
         if flow is Flow.REFUND:
-            return await self._refund_sent(rail_key, sent["authorization"], until=until)
-        return await self._ending(flow, rail_key, sent["authorization"], until=until)
+            known = await self._refund_sent(rail_key, authorization_id, until=until)
+        else:
+            known = await self._ending(flow, rail_key, authorization_id, until=until)
+        if known.outcome is not Outcome.UNKNOWN or (flow is Flow.REFUND and not self._profile.idempotent):
+            return known
+        again = RailRequest(
+            rail=self._profile.name,
+            flow=flow,
+            rail_key=rail_key,
+            amount_minor=sent["amount"],
+            currency=sent["currency"],
+            merchant_id=sent["merchant"],
+            mode=sent["mode"],
+            deadline_seconds=deadline_seconds,
+            resumed=True,
+        )
+        give = self._refund if flow is Flow.REFUND else self._end
+        told = await give(again, authorization_id, until)
+        # That nothing was sent now says nothing of the first time.
+        return known if told.outcome is Outcome.NOT_ATTEMPTED else told
 
     # --- authorize ---
 
@@ -143,7 +163,7 @@ class StripeAdapter:
             known = await self.inquire(
                 flow=request.flow,
                 rail_key=request.rail_key,
-                sent_at=datetime.now(UTC),
+                sent_at=datetime.fromtimestamp(LOOK_BACK_SECONDS, UTC),
                 deadline_seconds=request.deadline_seconds,
             )
             if known.outcome is not Outcome.UNKNOWN or not self._profile.idempotent:
@@ -296,7 +316,14 @@ class StripeAdapter:
         is uncaptured: the one before is then definitely not done, the charge's own workflow has seen to that.
         """
         name, claimed = self._profile.name, f"{authorization_id}/capture"
-        await self._records.add(name, request.rail_key, {"authorization": authorization_id})
+        about = {
+            "authorization": authorization_id,
+            "amount": request.amount_minor,
+            "currency": request.currency,
+            "merchant": request.merchant_id,
+            "mode": request.mode,
+        }
+        await self._records.add(name, request.rail_key, about)
         if request.flow is Flow.REFUND:
             return None
         held = {"by": ""}

@@ -1,7 +1,7 @@
 """What the acquirer did: every purchase, capture, refund and reversal, each message once.
 
-Decides by the acquirer's own rules, apart from who talks to it. A message is known by terminal, reference and trace
-number; a repeated one gets the first answer. A reversal whose original is unknown is kept on file, so that an
+Decides by the acquirer's own rules, apart from who talks to it. A message is known by terminal, reference, trace
+number and date; a repeated one gets the first answer. A reversal whose original is unknown is kept on file, so that an
 original that comes later is refused.
 """
 
@@ -58,11 +58,17 @@ class Follow:
     terminal: str
     rrn: str
     stan: str
+    date: str
     kind: str
     amount: int
     code: str
     rail_key: str
     calls: int = 1
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Return what makes it this message: trace numbers begin anew every day."""
+        return self.terminal, self.rrn, self.stan, self.date
 
 
 @dataclass(slots=True)
@@ -71,7 +77,7 @@ class AcquirerBook:
 
     journal: Journal
     purchases: dict[tuple[str, str], Purchase] = field(default_factory=dict)
-    follows: dict[tuple[str, str, str], Follow] = field(default_factory=dict)
+    follows: dict[tuple[str, str, str, str], Follow] = field(default_factory=dict)
     refused_for_good: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -127,7 +133,7 @@ class AcquirerBook:
         }
 
     def _follow(self, elements: dict[str, str], kind: str, judge: Any) -> str:
-        key = (elements["41"], elements["37"], elements["11"])
+        key = (elements["41"], elements["37"], elements["11"], elements["7"][:4])
         known = self.follows.get(key)
         if known is not None:
             known.calls += 1
@@ -139,6 +145,7 @@ class AcquirerBook:
             terminal=key[0],
             rrn=key[1],
             stan=key[2],
+            date=key[3],
             kind=kind,
             amount=int(elements["4"]),
             code=code,
@@ -186,11 +193,11 @@ class AcquirerBook:
             purchase = Purchase(**line)
             self.purchases[purchase.terminal, purchase.rrn] = purchase
         elif kind == "call":
-            terminal, rrn, *stan = line["key"]
-            known = self.follows[terminal, rrn, stan[0]] if stan else self.purchases[terminal, rrn]
+            key = line["key"]
+            known = self.purchases[key[0], key[1]] if len(key) == 2 else self.follows[key[0], key[1], key[2], key[3]]
             known.calls += 1
         else:
             assert kind == "follow", f"unknown journal line {kind}"
             follow = Follow(**line)
-            self.follows[follow.terminal, follow.rrn, follow.stan] = follow
+            self.follows[follow.key] = follow
             self._apply(follow)
