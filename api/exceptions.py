@@ -10,16 +10,17 @@ from api.authentication import Caller, Merchant, Principal
 from api.bodies import FreeText, WriteRequest, read_body, validate
 from api.context import Core, CoreOf
 from api.errors import Problem, not_found
-from api.idempotency import KeyedRequest, check_same_request, find_key, keyed, read_key
+from api.idempotency import check_same_request, find_key, keyed, read_key
 from api.objects import After, Limit, is_identifier, list_objects, read_object
 from api.reading import Row, Statement
-from api.rendering import json_answer, list_answer, ordered
-from api.updating import run_update, state_conflict
+from api.rendering import json_answer, list_answer
+from api.resolving import resolve_outcome
 from domain.identifiers import Mode
-from workflows.charge import ChargeWorkflow
-from workflows.charge_messages import ResolveCharge
 
 router = APIRouter(prefix="/v1/reconciliation", tags=["reconciliation"])
+
+_SUBJECTS = {"ch": "charge", "re": "refund", "po": "payout"}
+"""Kinds by the prefix of an exception's subject."""
 
 
 class ResolveException(WriteRequest):
@@ -61,7 +62,7 @@ async def get_exception(exception_id: str, principal: Caller, core: CoreOf) -> R
     openapi_extra=schemas.body(ResolveException),
 )
 async def resolve_exception(exception_id: str, request: Request, principal: Caller, core: CoreOf) -> Response:
-    """End an unknown outcome by a person's finding; the charge then goes on as if the rail had said so."""
+    """End an unknown outcome by a person's finding; what it is about then goes on as if the rail had said so."""
     body = await read_body(request)
     key = read_key(request, body)
     wanted = validate(ResolveException, body)
@@ -75,15 +76,16 @@ async def resolve_exception(exception_id: str, request: Request, principal: Call
     if claimed is not None:
         check_same_request(asked, claimed)
     subject = row["document"]["subject"]
-    if not subject.startswith("ch_"):
-        raise Problem(409, "exception_not_resolvable", "Only exceptions about charges can be resolved here so far.")
+    kind = _SUBJECTS.get(subject.split("_", 1)[0])
+    if kind is None or row["document"]["kind"] != "unknown_outcome":
+        raise Problem(409, "exception_not_resolvable", "Only unknown outcomes are resolved by a finding.")
     if claimed is None:
-        await _resolve_charge(core, asked, wanted, subject)
+        await resolve_outcome(core, asked, kind, subject, outcome=wanted.action, evidence=wanted.note)
     exception = await read_object(core.reads, merchant.scope, "exception", exception_id)
-    charge = await read_object(core.reads, merchant.scope, "charge", subject)
+    document = await read_object(core.reads, merchant.scope, kind, subject)
     headers = {"Idempotent-Replayed": "true"} if claimed is not None else None
-    status = 202 if charge["status"] == "unknown" else 200
-    return json_answer({**exception, "charge": charge}, status, headers)
+    status = 202 if document["status"] == "unknown" else 200
+    return json_answer({**exception, kind: document}, status, headers)
 
 
 async def _exception_row(core: Core, principal: Principal, exception_id: str) -> Row:
@@ -94,26 +96,3 @@ async def _exception_row(core: Core, principal: Principal, exception_id: str) ->
     if row is None:
         raise not_found("exception")
     return row
-
-
-async def _resolve_charge(core: Core, asked: KeyedRequest, wanted: ResolveException, charge_id: str) -> None:
-    """Tell the charge's workflow what a person found.
-
-    Raises:
-        Problem: 409, its outcome is known by now. Not retryable.
-    """
-    charge = await read_object(core.reads, asked.merchant.scope, "charge", charge_id)
-    finding = ResolveCharge(
-        outcome=wanted.action,
-        actor=asked.merchant.actor,
-        note=wanted.note,
-        claim=asked.claim("charge", charge_id),
-    )
-    end = await run_update(core, charge["workflow_id"], ChargeWorkflow.resolve, finding, update_id=asked.key)
-    claimed = await find_key(core.reads, asked)
-    if claimed is not None:
-        check_same_request(asked, claimed)
-    conflict = end.answer if end.answer is not None and end.answer.conflict_code is not None else None
-    if conflict is not None or (end.answer is None and not end.waiting):
-        charge = await read_object(core.reads, asked.merchant.scope, "charge", charge_id)
-        raise state_conflict(ordered(charge), "resolve", conflict)

@@ -134,6 +134,8 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
             ),
             fx_quote_seconds=settings.fx_quote_seconds,
             fx_spread_basis_points=settings.fx_spread_basis_points,
+            temporal_ui_url=settings.temporal_ui_url,
+            temporal_namespace=settings.temporal_namespace,
         )
         try:
             yield create_app(services), parts

@@ -129,3 +129,5 @@ class Services:
     fx_rates: RateSource | None = None
     fx_quote_seconds: float = 60.0
     fx_spread_basis_points: int = 25
+    temporal_ui_url: str | None = None
+    temporal_namespace: str = "default"

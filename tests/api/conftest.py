@@ -194,6 +194,7 @@ async def opened_world(database: Any, temporal: Any, rails_url: str, home: Path)
         database_url=database.app_url,
         database_api_url=database.api_url,
         temporal_address=temporal.address,
+        temporal_ui_url="http://ui.test",
         rails_url=rails_url,
         api_public_url="http://api.test",
         sync_budget_seconds=8.0,
