@@ -214,7 +214,7 @@ class TransferMachine(RuleBasedStateMachine):
 
     @rule(
         account=st.sampled_from(ACCOUNTS),
-        status=st.sampled_from(["open"] * 6 + ["frozen", "closed"]),
+        status=st.sampled_from(["open"] * 4 + ["frozen", "frozen", "closed"]),
         least=st.none() | st.integers(-100, 100),
         most=st.none() | st.integers(0, 400),
     )
