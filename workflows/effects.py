@@ -20,15 +20,18 @@ with workflow.unsafe.imports_passed_through():
         AssessedCharge,
         AssessmentPort,
         BookPort,
+        FeeStanding,
         PlanPayout,
         RailInquiry,
         RailPort,
+        ReadFeeStanding,
         ReadObject,
         RecordPort,
         RoutePlan,
         StoredObject,
         WebhookPort,
     )
+    from workflows.watch_ports import AskStop, StopPort
 
 
 async def assess_charge(request: AssessCharge) -> AssessedCharge:
@@ -71,6 +74,16 @@ async def read_object(request: ReadObject) -> StoredObject:
     )
 
 
+async def read_fee_standing(request: ReadFeeStanding) -> FeeStanding:
+    """Read how a charge stands with its fee."""
+    return await workflow.execute_local_activity_method(
+        RecordPort.read_fee_standing,
+        request,
+        start_to_close_timeout=policies.READ_TIMEOUT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
+    )
+
+
 async def attempt(request: RailRequest) -> RailAnswer:
     """Give an order to a rail: on the fast path, or off it where the rail says that it needs longer.
 
@@ -104,6 +117,17 @@ async def inquire(inquiry: RailInquiry) -> RailAnswer:
         heartbeat_timeout=policies.SLOW_RAIL_HEARTBEAT if inquiry.deadline_seconds > INQUIRY_SECONDS else None,
         retry_policy=policies.RETRY_UNTIL_DONE,
         summary=f"what became of {inquiry.rail_key} on {inquiry.rail}?",
+    )
+
+
+async def payouts_stopped(stop: AskStop) -> bool:
+    """Tell whether payouts of a currency are stopped, off the fast path."""
+    return await workflow.execute_activity_method(
+        StopPort.payouts_stopped,
+        stop,
+        start_to_close_timeout=timedelta(seconds=10),
+        retry_policy=policies.RETRY_UNTIL_DONE,
+        summary=f"are payouts in {stop.currency} stopped?",
     )
 
 

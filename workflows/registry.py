@@ -10,7 +10,9 @@ from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.settlement import ChargeSettlementWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 PAYMENT_WORKFLOWS = (
@@ -20,10 +22,14 @@ PAYMENT_WORKFLOWS = (
     TransferWorkflow,
     DisputeWorkflow,
     RailNoticeWorkflow,
+    ChargeSettlementWorkflow,
     OrphanWorkflow,
 )
 BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     LedgerPeriodsWorkflow,
     RailInboxWorkflow,
     WebhookDeliveryWorkflow,
+    WatchBooksWorkflow,
+    ProveBooksWorkflow,
+    DeliverAlertsWorkflow,
 )

@@ -167,7 +167,7 @@ class Inspection:
         for currency in self._admin.get("/ledger/trial_balance")["currencies"]:
             if currency["delta"] != 0:
                 self._verdict.findings.append(f"the trial balance of {currency} is not zero")
-        invariants = self._admin.get("/ledger/invariants")
+        invariants = self._admin.get("/ledger/invariants", full="true")
         if not invariants["ok"]:
             self._verdict.findings.append(f"the core itself sees {invariants['violations']}")
 
