@@ -17,6 +17,7 @@ COMMANDS = {
     "keys": "create, list and revoke API keys",
     "rails": "list the rails switched on, or make a package for a new one",
     "routing": "show what another routing policy would have done with past traffic",
+    "listen": "forward the sandbox's events to a server on this machine and print them",
     "replay": "replay a workflow's history against today's code and print its timeline",
     "ledger": "show the ledger's periods and archive the oldest",
     "verify": "check the books: trial balance zero, every balance the sum of its entries",

@@ -16,9 +16,9 @@ from api.context import Core, CoreOf
 from api.errors import not_found
 from api.objects import Limit, is_identifier
 from api.reading import Statement
-from api.rendering import Document, json_answer, list_answer, ordered
+from api.rendering import Document, json_answer, ordered
 from domain.webhooks import type_patterns
-from events.cursor import EventFilter, event_document, events_after, one_event
+from events.cursor import EventFilter, event_document, events_after, last_sequence, one_event
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -47,12 +47,13 @@ class _Reading:
     merchant: Merchant
     wanted: EventFilter
 
-    async def after(self, sequence: int, limit: int) -> list[Document]:
-        """Return at most `limit` events after a sequence."""
-        merchant = self.merchant
-        query = events_after(merchant.merchant_id, merchant.mode.value, after=sequence, limit=limit, wanted=self.wanted)
-        (rows,) = await self.core.reads.rows(merchant.scope, Statement(*query))
-        return [event_document(row) for row in rows]
+    async def after(self, sequence: int, limit: int) -> tuple[list[Document], int]:
+        """Return at most `limit` events after a sequence, and how many events there were when it was asked."""
+        merchant, mode = self.merchant.merchant_id, self.merchant.mode.value
+        query = events_after(merchant, mode, after=sequence, limit=limit, wanted=self.wanted)
+        statements = Statement(*last_sequence(merchant, mode)), Statement(*query)
+        (last,), rows = await self.core.reads.rows(self.merchant.scope, *statements)
+        return [event_document(row) for row in rows], int(last["last_sequence"])
 
 
 def _reading(core: Core, merchant: Merchant, type_: str | None, object_id: str | None) -> _Reading:
@@ -72,12 +73,18 @@ async def list_events(
         float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for an event when there is none yet.")
     ] = 0,
 ) -> Response:
-    """Return events after a sequence, oldest first. Nothing is ever inserted before what was read."""
+    """Return events after a sequence, oldest first. Nothing is ever inserted before what was read.
+
+    `last_sequence` beside the page is how many events there are: what a reader is behind.
+    """
     reading = _reading(core, merchant, type, object_id)
     deadline = time.monotonic() + wait
-    while not (found := await reading.after(after, limit + 1)) and time.monotonic() < deadline:
+    found, last = await reading.after(after, limit + 1)
+    while not found and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_SECONDS)
-    return list_answer(found[:limit], len(found) > limit)
+        found, last = await reading.after(after, limit + 1)
+    page = {"object": "list", "data": found[:limit], "has_more": len(found) > limit, "last_sequence": last}
+    return json_answer(page)
 
 
 @router.get("/events/stream", responses=schemas.streaming("text/event-stream", "Events as they happen."))
@@ -115,7 +122,7 @@ async def _lines(reading: _Reading, sequence: int) -> AsyncIterator[bytes]:
     heard = time.monotonic()
     while time.monotonic() < ends:
         # A client that leaves cancels this; the read ends by itself, so that its connection goes back to the pool.
-        found = await asyncio.shield(asyncio.create_task(reading.after(sequence, STREAM_EVENTS)))
+        found, _ = await asyncio.shield(asyncio.create_task(reading.after(sequence, STREAM_EVENTS)))
         for event in found:
             yield _line(event)
             sequence = event["sequence"]

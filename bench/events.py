@@ -25,6 +25,7 @@ from rich.table import Table
 from audit.signing import AuditSigner
 from bench.arithmetic import distribution, rounded
 from bench.closed_loop import Cell, CellRun, Operation, Sample, Say, run_closed_loop
+from bench.cpu import CpuMeter, ProcessTree
 from bench.machine import provenance
 from domain.facts import ChargeCaptured
 from domain.identifiers import Mode, account_code, new_identifier
@@ -55,12 +56,12 @@ class EventsPlan:
 
 def measure_events(plan: EventsPlan, say: Say) -> dict[str, Any]:
     """Return the document of the suite. Starts a PostgreSQL server of its own, durable, and stops it."""
-    with _server() as url:
-        return asyncio.run(_measure(plan, url, say))
+    with _server() as (url, pid):
+        return asyncio.run(_measure(plan, url, CpuMeter({"postgresql": ProcessTree(pid)}), say))
 
 
 @contextlib.contextmanager
-def _server() -> Iterator[str]:
+def _server() -> Iterator[tuple[str, int]]:
     home = Path(tempfile.mkdtemp(prefix="ledgerline-bench-"))
     home.chmod(0o711)
     server = EmbeddedPostgres(home, free_port(), secrets.token_hex(16))
@@ -68,25 +69,29 @@ def _server() -> Iterator[str]:
         server.start()
         password = secrets.token_hex(16)
         migrate(server.admin_url, app_password=password, api_password=password)
-        yield server.url("ledgerline_app", password, "postgres")
+        assert server.process is not None
+        yield server.url("ledgerline_app", password, "postgres"), server.process.pid
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def _measure(plan: EventsPlan, url: str, say: Say) -> dict[str, Any]:
+async def _measure(plan: EventsPlan, url: str, meter: CpuMeter, say: Say) -> dict[str, Any]:
     poster = Poster(url, sign=AuditSigner(Ed25519PrivateKey.generate()).sign)
     await poster.start()
     changes = _Changes(new_identifier("mer"))
     await poster.post(changes.opening())
-    rows: dict[tuple[int, str], list[CellRun]] = {}
+    rows: dict[tuple[int, str], list[_Run]] = {}
     for round_number, in_flight in itertools.product(range(plan.rounds), IN_FLIGHT):
         # Each comes first as often as the other: a server warms up and disks fill within a round.
         for case in (WITH, WITHOUT) if round_number % 2 else (WITHOUT, WITH):
             await _loop(poster, changes, Cell(case=case, in_flight=in_flight, seconds=min(0.3, plan.seconds)))
-            run = await _loop(poster, changes, Cell(case=case, in_flight=in_flight, seconds=plan.seconds))
-            rows.setdefault((in_flight, case), []).append(run)
-            say(f"{in_flight} in flight, {case}: {_per_second(run):.0f}/s")
+            meter.restart()
+            run, python = await _loop(poster, changes, Cell(case=case, in_flight=in_flight, seconds=plan.seconds))
+            spent, _ = meter.spent()
+            cpu_ms = 1_000 * (python + spent["postgresql"]) / len(run.latencies_ms)
+            rows.setdefault((in_flight, case), []).append(_Run(run=run, cpu_ms=cpu_ms))
+            say(f"{in_flight} in flight, {case}: {rows[in_flight, case][-1].per_second:.0f}/s, {cpu_ms:.3f} ms of CPU")
     await poster.stop()
     return {
         "suite": "events",
@@ -96,30 +101,42 @@ async def _measure(plan: EventsPlan, url: str, say: Say) -> dict[str, Any]:
     }
 
 
-def _cell(in_flight: int, rows: dict[tuple[int, str], list[CellRun]]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One cell: what it measured, and the CPU of poster and PostgreSQL together, in ms a change."""
+
+    run: CellRun
+    cpu_ms: float
+
+    @property
+    def per_second(self) -> float:
+        return len(self.run.latencies_ms) / self.run.elapsed_seconds
+
+
+def _cell(in_flight: int, rows: dict[tuple[int, str], list[_Run]]) -> dict[str, Any]:
     having, lacking = rows[in_flight, WITH], rows[in_flight, WITHOUT]
-    ratios = [_per_second(one) / _per_second(other) for one, other in zip(having, lacking, strict=True)]
+    pairs = list(zip(having, lacking, strict=True))
+    ratios = [one.per_second / other.per_second for one, other in pairs]
     return {
         "in_flight": in_flight,
         **{
             case: {
-                "per_second": rounded(statistics.median(map(_per_second, runs))),
-                "latency_ms": distribution([latency for run in runs for latency in run.latencies_ms]),
+                "per_second": rounded(statistics.median(one.per_second for one in runs)),
+                "latency_ms": distribution([latency for one in runs for latency in one.run.latencies_ms]),
+                "cpu_ms": rounded(statistics.median(one.cpu_ms for one in runs)),
             }
             for case, runs in ((WITH, having), (WITHOUT, lacking))
         },
         "ratio": rounded(statistics.median(ratios)),
         "ratios": [rounded(ratio) for ratio in ratios],
+        # Where others use the machine too, this is the steadier figure.
+        "cpu_ratio": rounded(statistics.median(other.cpu_ms / one.cpu_ms for one, other in pairs)),
     }
 
 
-def _per_second(run: CellRun) -> float:
-    return len(run.latencies_ms) / run.elapsed_seconds
-
-
-async def _loop(poster: Poster, changes: "_Changes", cell: Cell) -> CellRun:
+async def _loop(poster: Poster, changes: "_Changes", cell: Cell) -> tuple[CellRun, float]:
     # Made beforehand, as far as they fit: what a client thinks up is not the ledger's work.
-    ahead = [changes.charge(with_event=cell.case == WITH) for _ in range(20_000 if cell.seconds > 0.5 else 3_000)]
+    ahead = [changes.charge(with_event=cell.case == WITH) for _ in range(int(6_000 * cell.seconds))]
     made = itertools.chain(ahead, (changes.charge(with_event=cell.case == WITH) for _ in itertools.count()))
 
     async def post() -> Sample:
@@ -130,7 +147,9 @@ async def _loop(poster: Poster, changes: "_Changes", cell: Cell) -> CellRun:
         return Sample(latency_ms=1_000 * (time.perf_counter() - started))
 
     clients: list[Operation] = [post] * cell.in_flight
-    return await run_closed_loop(clients, cell)
+    python = time.process_time()
+    run = await run_closed_loop(clients, cell)
+    return run, time.process_time() - python
 
 
 class _Changes:
@@ -213,7 +232,7 @@ def _document(charge_id: str) -> dict[str, Any]:
 def print_events(document: dict[str, Any], console: Console) -> None:
     """Print what was measured."""
     table = Table(title="State changes a second, closed loop", title_justify="left")
-    for name in ("in flight", WITH, WITHOUT, "ratio (median of rounds)", "p50 ms, with / without", "p95 ms"):
+    for name in ("in flight", WITH, WITHOUT, "ratio", "CPU ratio", "p50 ms, with / without", "p95 ms"):
         table.add_column(name, justify="right")
     for row in document["cells"]:
         with_, without = row[WITH], row[WITHOUT]
@@ -222,6 +241,7 @@ def print_events(document: dict[str, Any], console: Console) -> None:
             str(with_["per_second"]),
             str(without["per_second"]),
             str(row["ratio"]),
+            str(row["cpu_ratio"]),
             *(f"{with_['latency_ms'][name]} / {without['latency_ms'][name]}" for name in ("p50", "p95")),
         )
     console.print(table)

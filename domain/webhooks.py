@@ -25,8 +25,11 @@ RETRY_AFTER_SECONDS_MAX = 86_400.0
 RETRY_DELAYS_SECONDS: dict[Mode, tuple[float, ...]] = {
     # 3.2 days in all, as the Standard Webhooks specification suggests: a long weekend's outage loses nothing.
     Mode.LIVE: (1, 5, 30, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
-    # As long in all, but impatient at first: a sandbox's receiver is a developer's process being restarted.
-    Mode.TEST: (0.02, 0.05, 0.1, 0.3, 1, 3, 10, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
+    # As long in all, but impatient in the first minutes: a sandbox's receiver is a developer's process being restarted.
+    Mode.TEST: (
+        *(0.02, 0.05, 0.1, 0.3, 1, 2, 3, 5, 5, 10, 10, 20, 30, 60, 300),
+        *(1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
+    ),
 }
 """Pauses before each further attempt. After the last one fails the delivery is dead."""
 

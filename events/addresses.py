@@ -31,7 +31,7 @@ def is_public(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
         if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+            return is_public(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
         if inner is not None and not is_public(str(inner)):
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)

@@ -104,7 +104,7 @@ class Sender:
         except ssl.SSLError:
             error = "tls_failed"
         except httpcore.ConnectError as failure:
-            error = "tls_failed" if isinstance(failure.__cause__, ssl.SSLError) else "connection_failed"
+            error = "tls_failed" if _from_tls(failure) else "connection_failed"
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError):
             error = "connection_broken"
         return Attempt(
@@ -133,6 +133,15 @@ class Sender:
                     break
             fields = {name.lower(): value for name, value in answer.headers}
             return answer.status, _text(kept), _retry_after(fields.get(b"retry-after"))
+
+
+def _from_tls(error: BaseException | None) -> bool:
+    """Tell whether an error goes back to TLS: each layer below wraps it in one of its own."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _text(body: bytes) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Shop, World, real_world, shop, world
+from tests.api.conftest import Shop, World, real_shop, real_world, shop, world
 from tests.events.delivering import delivering
 from tests.events.receiver import Receiver
 from tests.ledger.postings import World as Merchant
 
-__all__ = ["real_world", "shop", "world"]
+__all__ = ["real_shop", "real_world", "shop", "world"]
 
 
 @dataclass
