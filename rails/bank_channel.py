@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from domain.rail import Outcome, RailAnswer
-from rails.configuration import RailConfiguration, required, secret_of
+from rails.configuration import RailConfiguration, address_of, secret_of
 from rails.exchange import Reply, exchange, open_client
 
 SUBMIT_PATH = "/payments"
@@ -96,7 +96,7 @@ def open_channel(rail: str, configuration: RailConfiguration) -> BankChannel:
         ValueError: the line lacks something. Not retryable.
     """
     return BankChannel(
-        open_client(required(rail, configuration, "url"), headers=credentials(rail, configuration)),
+        open_client(address_of(rail, configuration), headers=credentials(rail, configuration)),
         submit_path=configuration.get("submit_path", SUBMIT_PATH),
         mailbox_path=configuration.get("mailbox_path", MAILBOX_PATH),
     )

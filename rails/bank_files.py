@@ -3,8 +3,10 @@
 Decides what the bank's silence proves. How a file is written and what a message says is the adapters'.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from domain.inbound import InboundKind, InboundNotice
@@ -18,6 +20,8 @@ from rails.iso20022.standing import Standing
 from rails.outcomes import classify_status
 
 Reports = tuple[OrderReport, ...]
+Told = Mapping[str, Reports]
+"""What a mailbox says, by the order's reference; what is about a whole file is under the file's id."""
 SECONDS_LEFT_MIN = 0.05
 
 
@@ -40,6 +44,7 @@ class BankFiles:
         self._channel = channel
         self._read = read
         self._read_before: dict[BankMessage, Reports] = {}
+        self._newest: tuple[Messages | None, Told] = (None, {})
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
@@ -54,7 +59,9 @@ class BankFiles:
         started = time.perf_counter()
         if resumed:
             found = await self.reports(deadline_seconds / 2)
-            known = found if isinstance(found, Standing) else order.stands(found)
+            known = (
+                found if isinstance(found, Standing) else order.stands(_about(found, order.reference, order.file_id))
+            )
             if known is not None:
                 return answer(known, order.reference, started)
         left = deadline_seconds - (time.perf_counter() - started)
@@ -65,11 +72,16 @@ class BankFiles:
             return _unacknowledged(reply)
         left = max(SECONDS_LEFT_MIN, deadline_seconds - (time.perf_counter() - started))
         found = await self.reports(left)
-        known = None if isinstance(found, Standing) else order.stands(found)
+        known = None if isinstance(found, Standing) else order.stands(_about(found, order.reference, order.file_id))
         return answer(known or _without_a_report(reply), order.reference, started)
 
     async def ask(
-        self, reference: str, stands: Callable[[Reports], Standing | None], *, deadline_seconds: float
+        self,
+        reference: str,
+        stands: Callable[[Reports], Standing | None],
+        *,
+        file_id: str | None = None,
+        deadline_seconds: float,
     ) -> RailAnswer:
         """Return where an order stands by the bank's messages.
 
@@ -77,12 +89,12 @@ class BankFiles:
         """
         started = time.perf_counter()
         found = await self.reports(deadline_seconds)
-        known = found if isinstance(found, Standing) else stands(found)
+        known = found if isinstance(found, Standing) else stands(_about(found, reference, file_id))
         if known is None:
             known = Standing(outcome=Outcome.UNKNOWN, detail="the bank has no message about it (yet)")
         return answer(known, reference, started)
 
-    async def reports(self, deadline_seconds: float) -> Reports | Standing:
+    async def reports(self, deadline_seconds: float) -> Told | Standing:
         """Return what every message in the mailbox says of orders; UNKNOWN if it was not read.
 
         A message is read once and remembered while the bank holds it; one that cannot be read says nothing.
@@ -90,8 +102,13 @@ class BankFiles:
         messages = await self._channel.messages(deadline_seconds=deadline_seconds)
         if isinstance(messages, RailAnswer):
             return Standing(outcome=messages.outcome, detail=messages.detail)
-        self._read_before = self._understood(messages)
-        return tuple(report for reports in self._read_before.values() for report in reports)
+        read, told = self._newest
+        if messages is not read:
+            # Off the event loop: after a start there may be thousands of messages to hold to their schemas.
+            self._read_before = await asyncio.to_thread(self._understood, messages)
+            told = await asyncio.to_thread(_sorted, self._read_before)
+            self._newest = (messages, told)
+        return told
 
     def _understood(self, messages: Messages) -> dict[BankMessage, Reports]:
         understood: dict[BankMessage, Reports] = {}
@@ -104,6 +121,19 @@ class BankFiles:
                     reports = ()
             understood[message] = reports
         return understood
+
+
+def _sorted(understood: Mapping[BankMessage, Reports]) -> Told:
+    told: dict[str, list[OrderReport]] = defaultdict(list)
+    for reports in understood.values():
+        for report in reports:
+            told[report.end_to_end_id or report.message_id or ""].append(report)
+    return {reference: tuple(reports) for reference, reports in told.items()}
+
+
+def _about(told: Told, reference: str, file_id: str | None) -> Reports:
+    of_file = told.get(file_id, ()) if file_id is not None and file_id != reference else ()
+    return told.get(reference, ()) + of_file
 
 
 def answer(known: Standing, reference: str, started: float) -> RailAnswer:

@@ -72,3 +72,15 @@ def moves_real_money(rail: str, configuration: RailConfiguration) -> bool:
     if mode not in ("test", "live"):
         raise ValueError(f"the rail {rail} has a `mode` that is neither test nor live")
     return mode == "live"
+
+
+def address_of(rail: str, configuration: RailConfiguration) -> str:
+    """Return the line's `url`; real money and its credentials only travel encrypted.
+
+    Raises:
+        ValueError: it is missing, or plain http in live mode. Not retryable.
+    """
+    url = required(rail, configuration, "url")
+    if moves_real_money(rail, configuration) and not url.startswith("https://"):
+        raise ValueError(f"the rail {rail} is switched on for live mode, so its `url` begins with https://")
+    return url

@@ -221,6 +221,6 @@ class TestWithItsOwnBank:
 
 
 async def returns_of(bench: AchBench, identification: str) -> list[Any]:
-    reports = await bench.adapter._files.reports(2.0)
-    assert not isinstance(reports, Standing)
-    return [report for report in reports if report.end_to_end_id == identification and report.word is Word.RETURNED]
+    told = await bench.adapter._files.reports(2.0)
+    assert not isinstance(told, Standing)
+    return [report for report in told[identification] if report.word is Word.RETURNED]

@@ -14,6 +14,7 @@ from rails.adapters.sepa.credit_transfer import SepaCreditTransferAdapter, build
 from rails.contract import CONTRACT, Effect, RailBench
 from rails.faulty_path import Fault, FaultyPath
 from rails.iso20022.references import reference_of
+from rails.iso20022.standing import Standing
 from tests.rails.mock_bank import CLOSED, DEBTOR, ELSEWHERE, MockBank
 
 # A Thursday morning: what is ordered now is booked at once.
@@ -187,6 +188,23 @@ class TestWithItsOwnBank:
         bench.bank.account(closed=False)
         assert (answer.outcome, answer.decline_code) == (Outcome.DECLINED, "closed_account_number")
 
+    async def test_statement_alone_tells_what_was_booked_and_a_gap_in_it_proves_nothing(self, bench: SepaBench) -> None:
+        """A bank without notifications: the camt.053 of the day is all there is, and one leaves an entry out."""
+        told, left_out = bench.order(), bench.order()
+        for request in (told, left_out):
+            assert (await bench.run(request)).outcome is Outcome.PENDING
+        bench.bank.behave("statement-gap")
+        bench.bank.advance(4)
+        statements = bench.bank.line(mailbox_path="/_mock/mailbox?leave&type=camt.053", debtor_iban=DEBTOR)
+        (reader,) = build({**statements, "debtor_name": "Ledgerline"})
+        answers = [
+            await reader.inquire(flow=Flow.PAYOUT, rail_key=one.rail_key, sent_at=BANK_TIME, deadline_seconds=2.0)
+            for one in (told, left_out)
+        ]
+        await reader.aclose()
+        assert [answer.outcome for answer in answers] == [Outcome.APPROVED, Outcome.UNKNOWN]
+        assert (await bench.ask(left_out)).outcome is Outcome.APPROVED
+
     async def test_credit_that_bears_our_reference_is_no_return(self, bench: SepaBench) -> None:
         """Whoever pays us chooses the reference."""
         request = bench.order()
@@ -198,6 +216,6 @@ class TestWithItsOwnBank:
             {"account": "ACME", "amount": 8420, "end_to_end_id": reference, "debtor": {"name": "Mallory"}},
         )
         bench.bank.advance(1)
-        reports = await bench.adapter.reports(2.0)
-        assert isinstance(reports, tuple)
-        assert {report.word.value for report in reports if report.end_to_end_id == reference} == {"status", "booked"}
+        told = await bench.adapter.reports(2.0)
+        assert not isinstance(told, Standing)
+        assert {report.word.value for report in told[reference]} == {"status", "booked"}

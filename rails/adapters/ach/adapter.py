@@ -5,7 +5,6 @@ Decides what counts as paid (the entry booked on its settlement date) and as mon
 
 import json
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -40,7 +39,7 @@ from rails.banking_days import CutOff, is_banking_day
 from rails.configuration import RailConfiguration, moves_real_money, required
 from rails.iso20022.documents import Schemas, schemas_of
 from rails.iso20022.references import latin
-from rails.iso20022.reports import CAMT_054, OrderReport, Word, read_reports
+from rails.iso20022.reports import CAMT_054, Word, read_reports
 from rails.iso20022.standing import REASONS, Reason, Standing, about, reason_table, standing
 from rails.records import RailRecords
 
@@ -195,6 +194,7 @@ class AchRailAdapter:
         return await self._files.ask(
             identification,
             lambda reports: _stands(reports, identification, file_id),
+            file_id=file_id,
             deadline_seconds=deadline_seconds,
         )
 
@@ -205,19 +205,16 @@ class AchRailAdapter:
             ConnectionError: the mailbox could not be read. Retryable.
             psycopg.OperationalError: the numbers could not be read. Retryable.
         """
-        reports = await self._files.reports(COLLECTING_SECONDS_MAX)
-        if isinstance(reports, Standing):
-            raise ConnectionError(reports.detail)
-        by_identification: dict[str, list[OrderReport]] = defaultdict(list)
-        for report in reports:
-            by_identification[report.end_to_end_id or ""].append(report)
+        told = await self._files.reports(COLLECTING_SECONDS_MAX)
+        if isinstance(told, Standing):
+            raise ConnectionError(told.detail)
         notices: list[InboundNotice] = []
-        for identification, told in by_identification.items():
+        for identification, reports in told.items():
             order = None if self._numbering is None else await self._numbering.order_of(identification)
             if order is None:
                 continue
             rail_key, slot = order
-            known = _stands(tuple(told), identification, file_id_of(self._originator, slot))
+            known = _stands(reports, identification, file_id_of(self._originator, slot))
             if known is not None:
                 notices += notices_of(self._profile.name, rail_key, identification, known)
         return tuple(notices)

@@ -15,7 +15,7 @@ from rails.adapters.sepa.notices import collect_by_reference
 from rails.adapters.sepa.parties import Payee, debtor_of, payee_of
 from rails.adapters.sepa.profiles import credit_transfer_profile
 from rails.bank_channel import BankChannel, BankMessage, open_channel
-from rails.bank_files import BankFiles, FileOrder, Reports, malformed
+from rails.bank_files import BankFiles, FileOrder, Reports, Told, malformed
 from rails.configuration import RailConfiguration
 from rails.iso20022.documents import InvalidDocumentError, Schemas, schemas_of
 from rails.iso20022.orders import CreditTransfer, Party, render_pain_001
@@ -112,7 +112,7 @@ class SepaCreditTransferAdapter:
             self._profile.name, self._files, lambda reports, reference: _stands(reports, reference)
         )
 
-    async def reports(self, deadline_seconds: float) -> Reports | Standing:
+    async def reports(self, deadline_seconds: float) -> Told | Standing:
         """Return what every message in the mailbox says of orders of this account; UNKNOWN if it was not read."""
         return await self._files.reports(deadline_seconds)
 

@@ -19,7 +19,7 @@ from rails.adapters.sepa.parties import Payee, debtor_of, payee_of
 from rails.adapters.sepa.profiles import EXECUTION_SECONDS, instant_profile
 from rails.bank_channel import BankChannel, BankMessage, credentials, open_channel
 from rails.bank_files import BankFiles, Reports, malformed
-from rails.configuration import RailConfiguration, required
+from rails.configuration import RailConfiguration, address_of
 from rails.exchange import Reply, exchange, open_client
 from rails.iso20022.documents import InvalidDocumentError, Schemas, schemas_of
 from rails.iso20022.orders import CreditTransfer, Party, render_pacs_008, render_pacs_028
@@ -47,7 +47,7 @@ def build(configuration: RailConfiguration) -> Iterable[RailAdapter]:
         raise ValueError(f"the rail {name} needs `debtor_bic`: an instant transfer names both banks")
     yield SepaInstantAdapter(
         instant_profile(name, configuration),
-        client=open_client(required(name, configuration, "url"), headers=credentials(name, configuration)),
+        client=open_client(address_of(name, configuration), headers=credentials(name, configuration)),
         paths=(configuration.get("orders_path", ORDERS_PATH), configuration.get("inquiries_path", INQUIRIES_PATH)),
         mailbox=open_channel(name, configuration) if configuration.get("mailbox_path") else None,
         debtor=debtor,

@@ -3,13 +3,12 @@
 Decides which references are ours; what they prove is `rails/iso20022/standing.py`'s.
 """
 
-from collections import defaultdict
+import asyncio
 from collections.abc import Callable
 
 from domain.inbound import InboundNotice
-from rails.bank_files import BankFiles, Reports, notices_of
+from rails.bank_files import BankFiles, Reports, Told, notices_of
 from rails.iso20022.references import rail_key_of
-from rails.iso20022.reports import OrderReport
 from rails.iso20022.standing import Standing
 
 COLLECTING_SECONDS_MAX = 60.0
@@ -23,17 +22,18 @@ async def collect_by_reference(
     Raises:
         ConnectionError: the mailbox could not be read. Retryable.
     """
-    reports = await files.reports(COLLECTING_SECONDS_MAX)
-    if isinstance(reports, Standing):
-        raise ConnectionError(reports.detail)
-    by_reference: dict[str, list[OrderReport]] = defaultdict(list)
-    for report in reports:
-        # The file of an order has the order's own reference.
-        by_reference[report.end_to_end_id or report.message_id or ""].append(report)
+    told = await files.reports(COLLECTING_SECONDS_MAX)
+    if isinstance(told, Standing):
+        raise ConnectionError(told.detail)
+    return await asyncio.to_thread(_notices, rail, told, stands)
+
+
+def _notices(rail: str, told: Told, stands: Callable[[Reports, str], Standing | None]) -> tuple[InboundNotice, ...]:
     notices: list[InboundNotice] = []
-    for reference, told in by_reference.items():
+    for reference, reports in told.items():
+        # The file of an order has the order's own reference.
         rail_key = rail_key_of(reference)
-        known = None if rail_key is None else stands(tuple(told), reference)
+        known = None if rail_key is None else stands(reports, reference)
         if rail_key is not None and known is not None:
             notices += notices_of(rail, rail_key, reference, known)
     return tuple(notices)
