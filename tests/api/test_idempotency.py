@@ -6,6 +6,9 @@ from typing import Any
 
 import httpx
 import psycopg
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.app import create_app
 from domain.outcomes import OutcomeBoard
@@ -25,7 +28,9 @@ def authorizations(rails_sandbox: str, charge_id: str) -> list[dict[str, Any]]:
     return [row for row in operations if row["rail_key"].startswith(f"{charge_id}:")]
 
 
-async def test_200_at_once_from_two_processes(real_world: World, database: Any, rails_sandbox: str) -> None:
+async def test_rule_04_200_at_once_from_two_processes_are_one_charge(
+    real_world: World, database: Any, rails_sandbox: str
+) -> None:
     shop = await real_world.shop()
     # A second process shares nothing with the first but Temporal and PostgreSQL: its board stays silent.
     async with client_of(replace(real_world.services, board=OutcomeBoard())) as other:
@@ -45,7 +50,30 @@ async def test_200_at_once_from_two_processes(real_world: World, database: Any, 
     assert (await shop.get(f"/charges/{charge['id']}")) == charge
 
 
-async def test_a_replay_is_byte_for_byte_the_first_answer(real_shop: Shop) -> None:
+async def test_rule_01_a_key_outlives_the_run_that_temporal_forgets(real_world: World, rails_sandbox: str) -> None:
+    """One space of keys over all endpoints, in PostgreSQL for ever: Temporal's retention ends, ours does not."""
+    shop = await real_world.shop()
+    first = await shop.post("/charges", PAGE, key="for ever")
+    temporal = real_world.services.temporal
+    execution = WorkflowExecution(workflow_id=f"{shop.merchant_id}/test/for ever")
+    purge = DeleteWorkflowExecutionRequest(namespace=temporal.namespace, workflow_execution=execution)
+    await temporal.workflow_service.delete_workflow_execution(purge)
+    for _ in range(200):
+        try:
+            await temporal.get_workflow_handle(execution.workflow_id).describe()
+        except RPCError as error:
+            assert error.status is RPCStatusCode.NOT_FOUND
+            break
+        await asyncio.sleep(0.1)
+    again = await shop.post("/charges", PAGE, key="for ever")
+    assert again.status_code == 201 and again.content == first.content
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(authorizations(rails_sandbox, first.json()["id"])) == 1
+    elsewhere = await shop.post("/accounts", {"currency": "EUR"}, key="for ever")
+    assert_problem(elsewhere, 422, "idempotency_key_reused")
+
+
+async def test_rule_02_a_replay_is_byte_for_byte_the_first_answer(real_shop: Shop) -> None:
     body = {**PAGE, "metadata": {"zebra": "1", "ant": "2", "id": "3"}, "description": "Zwölf Äpfel"}
     first = await real_shop.post("/charges", body, key="replay")
     again = await real_shop.post("/charges", dict(reversed(body.items())), key="replay")
@@ -56,7 +84,7 @@ async def test_a_replay_is_byte_for_byte_the_first_answer(real_shop: Shop) -> No
     assert in_body.content == first.content
 
 
-async def test_a_key_for_another_request_is_refused(real_shop: Shop, real_world: World) -> None:
+async def test_rule_03_a_key_for_another_request_is_refused(real_shop: Shop, real_world: World) -> None:
     charge = (await real_shop.post("/charges", {**PAGE, "capture": False}, key="one")).json()
     answer = await real_shop.post("/charges", {**PAGE, "capture": False, "amount": 8421}, key="one")
     assert_problem(answer, 422, "idempotency_key_reused", "amount")
@@ -84,7 +112,7 @@ async def test_two_requests_race_for_one_key(real_shop: Shop) -> None:
         assert_problem(answer, 422, "idempotency_key_reused", "amount")
 
 
-async def test_declines_and_refusals_are_remembered(real_shop: Shop) -> None:
+async def test_rule_05_declines_and_refusals_are_remembered(real_shop: Shop) -> None:
     body = {**PAGE, "source": "tok_declined_hard"}
     first, again = [await real_shop.post("/charges", body, key="declined") for _ in range(2)]
     assert_problem(first, 402, "card_declined")
@@ -102,7 +130,7 @@ async def test_declines_and_refusals_are_remembered(real_shop: Shop) -> None:
     assert (await real_shop.get("/accounts/acct_from/balance"))["posted"] == 500
 
 
-async def test_validation_errors_are_not_remembered(real_shop: Shop) -> None:
+async def test_rule_05_validation_errors_are_not_remembered(real_shop: Shop) -> None:
     assert (await real_shop.post("/charges", {**PAGE, "amount": 0}, key="mistake")).status_code == 422
     assert (await real_shop.post("/charges", PAGE, key="mistake")).status_code == 201
 
@@ -119,7 +147,7 @@ async def test_the_books_answer_while_temporal_is_away(real_world: World) -> Non
         assert_problem(await shop.post("/charges", PAGE, key="after"), 503, "temporarily_unavailable")
 
 
-async def test_a_slow_first_request_is_202_and_its_repeat_409(real_world: World) -> None:
+async def test_rule_04_a_slow_first_request_is_202_and_its_repeat_409(real_world: World) -> None:
     """The rail takes 2.5 s to be unknown; with a budget of half a second the charge is still running."""
     hasty = replace(real_world.services, sync_budget_seconds=0.5)
     transport = httpx.ASGITransport(app=create_app(hasty))

@@ -31,7 +31,7 @@ async def balance(shop: Shop, account: str) -> Any:
     return await shop.get(f"/accounts/{account}/balance")
 
 
-async def test_capture_in_parts_then_conflicts(real_shop: Shop) -> None:
+async def test_rule_15_capture_in_parts_then_conflicts(real_shop: Shop) -> None:
     charge = await authorized(real_shop)
     path = f"/charges/{charge['id']}"
     assert (await balance(real_shop, charge["account"]))["pending_credits"] == 8420
@@ -55,7 +55,7 @@ async def test_capture_in_parts_then_conflicts(real_shop: Shop) -> None:
     assert replayed.status_code == 200 and replayed.json()["amount_captured"] == 8420
 
 
-async def test_two_captures_at_once_one_wins(real_shop: Shop) -> None:
+async def test_rule_15_two_captures_at_once_one_wins(real_shop: Shop) -> None:
     charge = await authorized(real_shop)
     path = f"/charges/{charge['id']}/capture"
     answers = await asyncio.gather(*[real_shop.post(path, {"amount": 5000}) for _ in range(2)])
@@ -75,7 +75,7 @@ async def test_two_different_captures_with_one_key(real_shop: Shop) -> None:
     assert captured == answers[0].json()["amount_captured"] in (1000, 1001)
 
 
-async def test_void_then_everything_else_conflicts(real_shop: Shop) -> None:
+async def test_rule_16_void_then_everything_else_conflicts(real_shop: Shop) -> None:
     charge = await authorized(real_shop)
     path = f"/charges/{charge['id']}"
     assert_problem(await real_shop.post("/refunds", {"charge": charge["id"]}), 409, "use_void")

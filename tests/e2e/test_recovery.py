@@ -159,7 +159,7 @@ def test_a_charges_payout_happens_once_though_the_worker_dies(
     assert shop.posted(account) == 0
 
 
-def test_an_order_refused_on_the_second_run_was_given_on_the_first(
+def test_rule_09_an_order_refused_on_the_second_run_was_given_on_the_first(
     own: LedgerlineInstance, shop: Shop, world: World
 ) -> None:
     """First run: the rail does it, the worker dies. Second run: the connection is refused. No third order."""

@@ -51,7 +51,9 @@ async def written(poster: Poster) -> World:
 
 @pytest.mark.parametrize("role", ["admin", "owner", "app", "api"])
 @pytest.mark.parametrize("table", APPEND_ONLY)
-async def test_rows_cannot_be_changed_or_removed(table: str, role: str, written: World, database: TestDatabase) -> None:
+async def test_rule_26_rows_cannot_be_changed_or_removed(
+    table: str, role: str, written: World, database: TestDatabase
+) -> None:
     """UPDATE, DELETE and TRUNCATE are refused, also to a superuser who turns ordinary triggers off."""
     column = FIRST_COLUMN[table]
     async with await psycopg.AsyncConnection.connect(getattr(database, f"{role}_url"), autocommit=True) as connection:

@@ -79,7 +79,7 @@ async def test_a_path_that_falls_silent_is_left(
     assert await posted(reader, world.code("a")) == (21, 0, 0)
 
 
-async def test_a_backend_killed_in_mid_batch(
+async def test_rule_25_a_batch_cut_off_is_posted_again_whole(
     database: TestDatabase, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """Nothing was committed: the batch is posted on a new connection."""

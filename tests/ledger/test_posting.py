@@ -199,7 +199,7 @@ async def test_a_movement_key_is_used_once(poster: Poster, world: World, reader:
     assert await posted(reader, world.code("a")) == (85, 0, 0)
 
 
-async def test_holds_reserve_post_in_parts_and_release(
+async def test_rule_23_holds_reserve_post_in_parts_and_release(
     poster: Poster, world: World, reader: psycopg.AsyncConnection
 ) -> None:
     """A hold of 80: 30 posted, 40 posted as the last part, 10 released; a second hold voided."""
@@ -231,7 +231,7 @@ async def test_holds_reserve_post_in_parts_and_release(
     assert (await check_books(reader)).ok
 
 
-async def test_posting_a_hold_cannot_fail_its_limits(poster: Poster, world: World) -> None:
+async def test_rule_23_posting_a_hold_cannot_fail_its_limits(poster: Poster, world: World) -> None:
     """Room for the credit is kept from the moment of the hold."""
     hold = world.movement("bank", "b", 900, phase=HOLD)
     await poster.post(world.posting(hold))

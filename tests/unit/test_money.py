@@ -20,7 +20,7 @@ from domain.money import (
 from domain.pricing import DEFAULT_PRICES, Price, fee_minor, price_of
 
 
-def test_exponents_are_those_of_iso_4217_and_usdc() -> None:
+def test_rule_22_exponents_are_those_of_iso_4217_and_usdc() -> None:
     published = {one.code: one.exponent for one in Currency if one.exponent is not None}
     assert {code: places for code, places in EXPONENTS.items() if code != "USDC"} == published
     assert (exponent("EUR"), exponent("JPY"), exponent("KWD"), exponent("USDC")) == (2, 0, 3, 6)
@@ -32,7 +32,7 @@ def test_what_is_no_currency(code: str) -> None:
 
 
 @pytest.mark.parametrize("amount", [0, -1, AMOUNT_MINOR_MAX + 1, 1.0, True, "1"])
-def test_amounts_that_never_enter_the_ledger(amount: object) -> None:
+def test_rule_22_amounts_that_never_enter_the_ledger(amount: object) -> None:
     with pytest.raises(AssertionError):
         check_amount(amount)  # type: ignore[arg-type]
 
@@ -103,7 +103,7 @@ WEIGHTS = st.lists(st.integers(0, 10**12), min_size=1, max_size=12).filter(any)
 
 
 @given(st.integers(0, AMOUNT_MINOR_MAX), WEIGHTS)
-def test_parts_add_up_and_no_part_is_a_unit_away_from_its_share(amount: int, weights: list[int]) -> None:
+def test_rule_22_parts_add_up_and_no_part_is_a_unit_away_from_its_share(amount: int, weights: list[int]) -> None:
     parts = allocate(amount, weights)
     assert sum(parts) == amount and parts == allocate(amount, weights)
     for part, weight in zip(parts, weights, strict=True):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
-def test_failures_before_the_body_left_are_not_attempted(error: type[httpx.HTTPError]) -> None:
+def test_rule_07_failures_before_the_body_left_are_not_attempted(error: type[httpx.HTTPError]) -> None:
     assert classify_failure(error("x")) is Outcome.NOT_ATTEMPTED
 
 
@@ -27,13 +27,13 @@ def test_failures_before_the_body_left_are_not_attempted(error: type[httpx.HTTPE
     "error",
     [httpx.ReadTimeout, httpx.ReadError, httpx.WriteError, httpx.WriteTimeout, httpx.RemoteProtocolError],
 )
-def test_failures_after_that_are_unknown(error: type[httpx.HTTPError]) -> None:
+def test_rule_07_failures_after_that_are_unknown(error: type[httpx.HTTPError]) -> None:
     assert classify_failure(error("x")) is Outcome.UNKNOWN
     assert classify_failure(TimeoutError()) is Outcome.UNKNOWN
 
 
 @given(status=st.integers(201, 599), says=st.booleans())
-def test_no_status_is_an_approval_and_no_5xx_is_definite_without_a_guarantee(status: int, says: bool) -> None:
+def test_rule_07_no_status_is_an_approval_and_no_5xx_is_definite(status: int, says: bool) -> None:
     outcome = classify_status(status, says_not_attempted=says, guarantees_not_attempted=False)
     assert outcome in (Outcome.UNKNOWN, Outcome.DECLINED, Outcome.NOT_ATTEMPTED)
     if status >= 500 or status in (408, 409, 425, 429) or status < 400:
@@ -54,7 +54,7 @@ def test_decline_codes_of_the_table() -> None:
 
 
 @given(code=st.text(max_size=20).map(lambda code: f"never heard of {code}"))
-def test_unmapped_code_is_never_retried(code: str) -> None:
+def test_rule_11_an_unmapped_code_is_never_retried(code: str) -> None:
     assert classify_decline("card_alpha", code) is DeclineClass.HARD
     assert classify_decline("card_alpha", code, code) is DeclineClass.HARD
 
@@ -71,7 +71,7 @@ def test_every_code_the_sandbox_gives_is_in_the_table() -> None:
 
 
 @given(body=st.binary(max_size=200))
-def test_noise_is_never_an_answer(body: bytes) -> None:
+def test_rule_07_noise_is_never_an_answer(body: bytes) -> None:
     with pytest.raises(GarbledAnswerError):
         decode_answer(body, rail_key="op:1", amount_minor=1, currency="EUR")
     assert says_not_attempted(body) is False

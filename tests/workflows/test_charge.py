@@ -29,7 +29,7 @@ async def test_a_sale_settles_with_one_attempt_and_fee_158(world: World) -> None
     assert [attempt["outcome"] for attempt in document["attempts"]] == ["approved"]
 
 
-async def test_soft_decline_fails_over_in_plan_order(world: World) -> None:
+async def test_rule_12_soft_decline_fails_over_in_plan_order(world: World) -> None:
     world.rails.script = lambda request, call: approve(request, call) if call == 2 else decline(DeclineClass.SOFT)
     document = await world.run(world.charge())
     assert document["status"] == "settled"
@@ -50,7 +50,7 @@ async def test_hard_decline_never_fails_over(world: World) -> None:
     assert document["status"] == "declined" and len(world.rails.orders) == 1
 
 
-async def test_a_forced_rail_never_fails_over(world: World) -> None:
+async def test_rule_12_a_forced_rail_never_fails_over(world: World) -> None:
     world.rails.script = lambda request, call: decline(DeclineClass.SOFT)
     document = await world.run(world.charge(requested_rail="alpha"))
     assert document["status"] == "declined" and len(world.rails.orders) == 1
@@ -69,7 +69,7 @@ async def test_nobody_could_be_asked_is_no_rail_available(world: World) -> None:
     assert (document["status"], document["decline_code"]) == ("declined", "no_rail_available")
 
 
-async def test_unknown_is_asked_and_never_failed_over(world: World) -> None:
+async def test_rule_08_unknown_is_asked_and_never_failed_over(world: World) -> None:
     world.rails.script = lambda request, call: UNKNOWN
     yes = RailAnswer(outcome=Outcome.APPROVED, final_funds=True)
     world.rails.inquiry_script = lambda inquiry, call: yes if call == 3 else UNKNOWN
@@ -163,7 +163,7 @@ async def test_no_authentication_is_a_decline(world: World, abandoned: bool) -> 
     assert world.rails.orders == []
 
 
-async def test_partial_captures_add_up_and_the_last_is_final(world: World) -> None:
+async def test_rule_15_partial_captures_add_up_and_the_last_is_final(world: World) -> None:
     charge = world.charge(capture=False)
     handle = await world.start(charge)
     await status_is(world, charge.id, "authorized")
@@ -183,7 +183,7 @@ async def test_partial_captures_add_up_and_the_last_is_final(world: World) -> No
     assert world.book.facts() == ["charge_authorized", "charge_captured", "charge_captured"]
 
 
-async def test_capture_racing_void_has_exactly_one_winner(world: World) -> None:
+async def test_rule_16_capture_racing_void_has_exactly_one_winner(world: World) -> None:
     charge = world.charge(capture=False)
     handle = await world.start(charge)
     await status_is(world, charge.id, "authorized")
@@ -201,7 +201,7 @@ async def test_capture_racing_void_has_exactly_one_winner(world: World) -> None:
     assert (await handle.result())["status"] in ("settled", "voided")
 
 
-async def test_an_authorization_expires_and_releases_the_hold(world: World) -> None:
+async def test_rule_14_an_authorization_expires_and_releases_the_hold(world: World) -> None:
     document = await world.run(world.charge(capture=False))
     assert document["status"] == "expired"
     assert world.book.facts() == ["charge_authorized", "charge_released"]

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from domain.rail import DeclineClass, RailAnswer, RailRequest
+from domain.rail import DeclineClass, Outcome, RailAnswer, RailRequest
 from domain.risk import RiskDecision
 from tests.workflows.conftest import World, claim
-from tests.workflows.fakes import approve, decline
+from tests.workflows.fakes import UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import AuthenticateCharge
@@ -18,6 +18,18 @@ def sca_until_authenticated(request: RailRequest, call: int) -> RailAnswer:
     """The issuer wants the customer authenticated."""
     proven = request.authentication is not None and request.authentication.get("result") == "success"
     return approve(request, call) if proven else decline(DeclineClass.SCA_REQUIRED, "authentication_required")
+
+
+async def test_rule_06_each_attempt_has_its_own_key_and_every_resend_the_same(world: World) -> None:
+    """A new number only after a definite no; what is unclear is asked about under the key it was sent with."""
+    yes = RailAnswer(outcome=Outcome.APPROVED, final_funds=True)
+    world.rails.script = lambda request, call: decline(DeclineClass.SOFT) if call == 1 else UNKNOWN
+    world.rails.inquiry_script = lambda inquiry, call: yes if call == 2 else UNKNOWN
+    charge = world.charge()
+    await world.run(charge)
+    assert [order.rail_key for order in world.rails.orders] == [f"{charge.id}:1", f"{charge.id}:2"]
+    assert world.book.write_ahead_keys() == [f"{charge.id}:1", f"{charge.id}:2"]
+    assert [question.rail_key for question in world.rails.questions] == [f"{charge.id}:2"] * 2
 
 
 async def test_rule_11_no_attempt_is_made_beyond_the_schemes_limit(world: World) -> None:
