@@ -102,7 +102,9 @@ class Client:
         )
         content: Document = answer.json()
         document = (
-            content if "object" in content else next((content[name] for name in OBJECTS if name in content), None)
+            content
+            if content.get("object") in OBJECTS
+            else next((content[name] for name in OBJECTS if name in content), None)
         )
         told = Answer(
             key=key, path=path, body=body, status=answer.status_code, code=content.get("code"), document=document
