@@ -83,6 +83,14 @@ class Settings(BaseSettings):
         description="Ed25519 key that signs audit records, made by the audit log if missing; "
         "default <home>/secrets/audit_key.json.",
     )
+    webhook_keys_file: Path | None = Field(
+        default=None,
+        description="Keys that wrap the signing secrets of webhook endpoints, made if missing and the same for every "
+        "process; default <home>/secrets/webhook_keys.json.",
+    )
+    webhook_response_seconds: float = Field(
+        default=15.0, gt=0, le=60, description="How long a webhook endpoint may take to answer."
+    )
     callback_secret_file: Path | None = Field(
         default=None,
         description="Secret with which rails sign what they call back; default <home>/secrets/callback_secret.",
@@ -153,6 +161,11 @@ class Settings(BaseSettings):
     def audit_key_path(self) -> Path:
         """The audit log's key file in effect."""
         return self.audit_key_file or self.secrets_folder / "audit_key.json"
+
+    @property
+    def webhook_keys_path(self) -> Path:
+        """The key file of webhook secrets in effect."""
+        return self.webhook_keys_file or self.secrets_folder / "webhook_keys.json"
 
     @property
     def callback_secret_path(self) -> Path:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import prometheus_client
@@ -26,14 +27,26 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.assessment import AssessmentActivities
 from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
+from activities.rail_notices import NoticeActivities
+from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
 from activities.records import RecordActivities
 from activities.routes import Router
+from activities.webhook_secrets import CustodianWrapper, WebhookSecrets
+from activities.webhooks import WebhookActivities
 from audit.signing import AuditSigner
+from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
+from events.deliveries import DeliveryBook
+from events.sealing import SecretSealer
+from events.sending import Sender
 from ledger.posting import Poster
 from logs import configure_logging
+from operations.notice_delivery import NoticeDelivery
+from operations.notice_store import NoticeStore
+from operations.rail_inbox import RailInbox
 from operations.schedules import ensure_schedules
+from operations.waking import waking
 from rails.configuration import read_configurations
 from rails.health import RailHealth
 from rails.registry import Rails, build_rails
@@ -70,6 +83,9 @@ class Parts:
     book: BookActivities
     assessment: AssessmentActivities
     rail_activities: RailActivities
+    webhook_activities: WebhookActivities
+    webhook_secrets: WebhookSecrets
+    inbox: RailInbox
     records: RecordActivities
 
 
@@ -101,6 +117,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             sandbox_url=settings.rails_url,
             configurations=read_configurations(settings.rails_path),
             database_url=settings.database_url,
+            records=StoredRailRecords(pool),
+            callback_secret=read_secret(settings.callback_secret_path),
         )
         stack.push_async_callback(rails.aclose)
         await rails.start()
@@ -110,6 +128,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(router.stop)
         vault = Vault(poster, pool, FileCustodian(settings.vault_keys_path))
         model = _load_model(settings)
+        webhooks, secrets = await _open_webhooks(stack, settings, pool, poster)
+        delivery = NoticeDelivery(pool=pool, temporal=client, book=poster)
+        inbox = RailInbox(rails=rails, store=NoticeStore(pool), delivery=delivery)
         yield Parts(
             settings=settings,
             client=client,
@@ -124,8 +145,23 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             book=BookActivities(poster, board),
             assessment=AssessmentActivities(pool=pool, book=poster, board=board, model=model, router=router),
             rail_activities=RailActivities(rails=rails, health=health, vault=vault, pool=pool),
+            webhook_activities=webhooks,
+            webhook_secrets=secrets,
+            inbox=inbox,
             records=RecordActivities(pool),
         )
+
+
+async def _open_webhooks(
+    stack: contextlib.AsyncExitStack, settings: Settings, pool: Pool, poster: Poster
+) -> tuple[WebhookActivities, WebhookSecrets]:
+    """Return what delivers webhooks and what seals their secrets; live endpoints are reached at public addresses."""
+    sealer = SecretSealer(CustodianWrapper(FileCustodian(settings.webhook_keys_path)))
+    limit = settings.webhook_response_seconds
+    senders = {mode: await stack.enter_async_context(Sender(mode, response_seconds_max=limit)) for mode in Mode}
+    deliveries = DeliveryBook(pool, sealer)
+    activities = WebhookActivities(pool=pool, book=poster, deliveries=deliveries, senders=senders)
+    return activities, WebhookSecrets(pool, sealer)
 
 
 def build_worker(parts: Parts) -> Worker:
@@ -161,7 +197,12 @@ def build_background_worker(parts: Parts) -> Worker | None:
 
     None while nothing runs there.
     """
-    activities: list[Callable[..., Any]] = []
+    notices = NoticeActivities(parts.inbox)
+    activities: list[Callable[..., Any]] = [
+        notices.collect_rail_notices,
+        notices.deliver_rail_notices,
+        parts.webhook_activities.deliver_webhooks,
+    ]
     if not BACKGROUND_WORKFLOWS and not activities:
         return None
     return Worker(
@@ -184,9 +225,18 @@ async def running_workers(
         if BACKGROUND_QUEUE in queues and (background := build_background_worker(parts)) is not None:
             await ensure_schedules(parts.client, SCHEDULES)
             await stack.enter_async_context(background)
+            await stack.enter_async_context(waking(parts.client, parts.pool))
         if PAYMENTS_QUEUE in queues:
             await stack.enter_async_context(build_worker(parts))
         yield
+
+
+def read_secret(path: Path) -> bytes:
+    """Return a secret of the home as bytes; none if there is no such file, and nothing is signed with that."""
+    try:
+        return path.read_text("utf-8").strip().encode()
+    except FileNotFoundError:
+        return b""
 
 
 async def _connect(settings: Settings, codec: EncryptionCodec) -> Client:

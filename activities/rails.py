@@ -6,6 +6,7 @@ from dataclasses import replace
 from psycopg_pool import AsyncConnectionPool
 from temporalio import activity
 
+from activities.heartbeats import beating
 from activities.stored_attempts import stored_answer
 from domain.identifiers import Mode
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
@@ -36,6 +37,10 @@ class RailActivities(RailPort):
             if answer is not None:
                 return answer
             request = replace(request, resumed=True)
+        pace = self._rails.profile(request.rail).pace
+        if pace is not None and request.deadline_seconds < pace.deadline_seconds:
+            # Not given: the workflow gives it again with this deadline, off the fast path.
+            return RailAnswer(outcome=Outcome.NOT_ATTEMPTED, pace=pace, detail="the rail needs longer than that")
         try:
             card = await self._card(request)
         except TokenNotFoundError:
@@ -45,24 +50,26 @@ class RailActivities(RailPort):
             )
         self._health.note_sent(request.rail)
         started = time.perf_counter()
-        answer = await self._rails.adapter(request.rail).execute(request, card)
+        async with beating():
+            answer = await self._rails.adapter(request.rail).execute(request, card)
         if not answer.latency_ms:
             answer = replace(answer, latency_ms=(time.perf_counter() - started) * 1000)
         self._health.record(request.rail, answer.outcome)
         if resumed and answer.outcome is Outcome.NOT_ATTEMPTED:
             # True of this sending only: an earlier run of the same attempt may have reached the rail.
             answer = replace(answer, outcome=Outcome.UNKNOWN)
-        return answer
+        return answer if pace is None else replace(answer, pace=pace)
 
     @activity.defn(name="inquire")
     async def inquire(self, request: RailInquiry) -> RailAnswer:
         """Ask a rail what became of an order. See `RailPort.inquire`."""
-        return await self._rails.adapter(request.rail).inquire(
-            flow=request.flow,
-            rail_key=request.rail_key,
-            sent_at=request.sent_at,
-            deadline_seconds=request.deadline_seconds,
-        )
+        async with beating():
+            return await self._rails.adapter(request.rail).inquire(
+                flow=request.flow,
+                rail_key=request.rail_key,
+                sent_at=request.sent_at,
+                deadline_seconds=request.deadline_seconds,
+            )
 
     async def _card(self, request: RailRequest) -> CardDetails | None:
         token = request.source

@@ -186,6 +186,7 @@ async def get_balance(
             "pending_credits": balance.pending_credits_minor,
             "available": balance.available_minor,
             "at": rfc3339(balance.at),
+            "watermark": rfc3339(balance.watermark),
             "axis": axis.value,
             "version": balance.version,
         }

@@ -31,6 +31,8 @@ from api import (
     statements,
     transfer_changes,
     transfers,
+    webhook_deliveries,
+    webhook_endpoints,
 )
 from api.authentication import KeyDirectory, require_merchant
 from api.context import Core
@@ -59,6 +61,8 @@ ROUTES = (
     risk,
     pricing,
     rails,
+    webhook_deliveries,
+    webhook_endpoints,
     callbacks,
     events,
     audit,

@@ -264,4 +264,5 @@ _OWN_KINDS = {
     "thresholds_out_of_order",
     "timestamp_invalid",
     "unknown_currency",
+    "unknown_event_type",
 }

@@ -12,12 +12,13 @@ from api.errors import not_found
 from api.objects import Limit, is_identifier
 from api.reading import Statement
 from api.rendering import json_answer, list_answer
-from events.cursor import event_document, events_after, one_event
+from domain.webhooks import type_patterns
+from events.cursor import EventFilter, event_document, events_after, one_event
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
 SEQUENCE_MAX = 2**63 - 1
-Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[A-Za-z0-9_./-]+$")]
+Filter = Annotated[str | None, Query(max_length=200, pattern=r"^[A-Za-z0-9_./*-]+$")]
 
 
 @router.get("/events", responses=schemas.listing(schemas.Event))
@@ -30,8 +31,9 @@ async def list_events(
     object_id: Filter = None,
 ) -> Response:
     """Return events after a sequence, oldest first. Nothing is ever inserted before what was read."""
+    wanted = EventFilter(patterns=None if type is None else type_patterns([type]), object_id=object_id)
     sql, parameters = events_after(
-        merchant.merchant_id, merchant.mode.value, after=after, limit=limit + 1, event_type=type, object_id=object_id
+        merchant.merchant_id, merchant.mode.value, after=after, limit=limit + 1, wanted=wanted
     )
     (rows,) = await core.reads.rows(merchant.scope, Statement(sql, parameters))
     return list_answer([event_document(row) for row in rows[:limit]], len(rows) > limit)

@@ -47,6 +47,7 @@ _TABLES = {
     "dispute": "disputes",
     "exception": "exceptions",
     "fx_quote": "fx_quotes",
+    "webhook_endpoint": "webhook_endpoints",
 }
 ACCOUNT_DOCUMENT = (
     "jsonb_build_object('id', public_account({0}.code), 'object', 'account', 'status', {0}.status,"

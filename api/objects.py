@@ -34,6 +34,7 @@ _TABLES = {
     "dispute": "disputes",
     "exception": "exceptions",
     "fx_quote": "fx_quotes",
+    "webhook_endpoint": "webhook_endpoints",
 }
 _FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.merchant_id"}
 

@@ -207,7 +207,7 @@ class Account(Shown):
 
 
 class Balance(Shown):
-    """An account's balance at an instant. available = posted - pending_debits."""
+    """An account's balance at an instant. Nothing more is recorded up to its watermark."""
 
     account: str
     currency: str
@@ -216,6 +216,7 @@ class Balance(Shown):
     pending_credits: int
     available: int
     at: str
+    watermark: str
     version: int
 
 

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -28,11 +27,12 @@ from api.services import QuoteRequest, ScoreRequest, Services
 from domain.charge import Charge
 from domain.rail import Flow, RouteOption
 from domain.risk import RiskAssessment
+from events.recovery import Recovery
 from logs import configure_logging
 from rails.adapter import profile_document
 from rails.registry import Rails
 from settings import Settings
-from worker import Parts, open_parts, running_workers
+from worker import Parts, open_parts, read_secret, running_workers
 
 _log = logging.getLogger("ledgerline.api")
 
@@ -116,9 +116,11 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
             rails=InstalledRails(parts.rails),
             quote=previews.quote,
             score=previews.score,
-            callback_secret=read_secret(settings.callback_secret_path),
+            inbox=parts.inbox,
             challenge_secret=read_secret(settings.challenge_secret_path),
             public_url=settings.api_url,
+            secrets=parts.webhook_secrets,
+            recovery=Recovery(parts.pool),
             vault=parts.vault,
             codec_routes=codec_router(
                 parts.codec,
@@ -138,11 +140,6 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
         finally:
             await reads.dispose()
             await key_admin.dispose()
-
-
-def read_secret(path: Path) -> bytes:
-    """Return a secret of the home as bytes."""
-    return path.read_text().strip().encode()
 
 
 async def nobody(request: Request) -> bool:

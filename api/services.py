@@ -14,9 +14,11 @@ from temporalio.client import Client
 from domain.book import BookWriter
 from domain.fx import RateSource
 from domain.identifiers import Mode
+from domain.inbound import InboundReceipt
 from domain.outcomes import OutcomeBoard
 from domain.rail import RouteOption
 from domain.risk import RiskAssessment
+from events.recovery import Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,19 @@ class RailCatalogue(Protocol):
         ...
 
 
+class RailInbox(Protocol):
+    """Takes what rails tell by themselves."""
+
+    async def receive(self, rail: str, headers: Mapping[str, str], body: bytes) -> Sequence[InboundReceipt]:
+        """Take a rail's callback: what it tells is durable on return. Idempotent on the rail's event ids.
+
+        Raises:
+            LookupError: no rail of this name calls back. Not retryable.
+            CallbackRefusedError, CallbackUnreadableError: it is not signed, or not understood. Not retryable.
+        """
+        ...
+
+
 class QuoteRoute(Protocol):
     """Ranks the rails for a charge without making it."""
 
@@ -68,13 +83,28 @@ class ScoreRisk(Protocol):
         ...
 
 
+class EndpointSecrets(Protocol):
+    """Makes signing secrets of webhook endpoints; what is stored of them is sealed."""
+
+    def issue(self, endpoint_id: str, kinds: Sequence[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        """Return what is shown of new secrets, this once, and how they are stored."""
+        ...
+
+    def rotate(
+        self, endpoint_id: str, version: int, kinds: Sequence[str], overlap_seconds: int
+    ) -> Awaitable[tuple[dict[str, str], list[dict[str, Any]]] | None]:
+        """Return new secrets, stored before the old ones, which end after the overlap; None at another version."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything the API is composed of.
 
     `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
-    merchants and API keys; both through psycopg. `callback_secret` signs what rails tell us,
-    `challenge_secret` the sandbox's challenge pages. `vault` is what `vault/route.py` serves.
+    merchants and API keys; both through psycopg. `challenge_secret` signs the sandbox's
+    challenge pages. `secrets` seals what signs webhooks, `recovery` has them sent again.
+    Without an `inbox` no rail is listened to. `vault` is what `vault/route.py` serves.
     Without `fx_rates` no exchange is quoted.
     """
 
@@ -86,9 +116,11 @@ class Services:
     rails: RailCatalogue
     quote: QuoteRoute
     score: ScoreRisk
-    callback_secret: bytes
     challenge_secret: bytes
     public_url: str
+    secrets: EndpointSecrets
+    recovery: Recovery
+    inbox: RailInbox | None = None
     vault: Any = None
     codec_routes: APIRouter | None = None
     sync_budget_seconds: float = 10.0

@@ -40,6 +40,7 @@ class AccountStatement(schemas.Shown):
     axis: Literal["recorded", "effective"]
     opening: BalanceShown
     closing: BalanceShown
+    watermark: str
     moved: int
     entry_count: int
     data: list[schemas.EntryShown]
@@ -88,6 +89,7 @@ async def get_statement(
             "axis": axis.value,
             "opening": _shown(found.opening),
             "closing": _shown(found.closing),
+            "watermark": rfc3339(found.closing.watermark),
             "moved": found.moved_minor,
             "entry_count": found.entry_count,
             "data": [entry_document(entry) for entry in found.entries],

@@ -6,6 +6,7 @@ own documentation runs it. A payment is its movements, all or none.
 
 import asyncio
 import itertools
+import logging
 import random
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -148,6 +149,8 @@ class PgLedger:
 
     async def open(self, accounts: int) -> None:
         """Connect, and make the accounts with the ledger's own functions."""
+        # Transactions done again are counted; the driver would tell of each.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         await self._pool.open(wait=True)
         async with self._pool.connection() as connection:
             bank = await self._account(connection, "bank", negative=True)

@@ -93,6 +93,7 @@ class RecordKind(StrEnum):
     ACCOUNT = "account"
     POLICY = "policy"
     FX_QUOTE = "fx_quote"
+    WEBHOOK_ENDPOINT = "webhook_endpoint"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 
 

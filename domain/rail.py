@@ -71,12 +71,30 @@ class RailRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RailPace:
+    """How slow a rail is, where it is slower than a card's answer while the customer waits.
+
+    `deadline_seconds`: how long one order or question may take before its answer counts as lost.
+    `inquiry_delays_seconds`: pauses before each question about an order that is open; after the last one a
+    person is called and the rail is asked once a day.
+    """
+
+    deadline_seconds: float
+    inquiry_delays_seconds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        assert self.deadline_seconds > 0.0
+        assert self.inquiry_delays_seconds and min(self.inquiry_delays_seconds) > 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RailAnswer:
     """What an attempt or an inquiry established.
 
     `final_funds`: the money is final with the approval (instant settlement), so captured is settled.
     `latency_ms` is the rail's own time, measured around the call. `detail` never holds card data.
-    `cost_minor`: what the rail says it charges for this order, None where it doesn't say.
+    `cost_minor`: what the rail says it charges for this order, None where it doesn't say. `pace`: the rail's
+    own, where it has one; an order with a shorter deadline than that was not given at all.
     """
 
     outcome: Outcome
@@ -87,6 +105,7 @@ class RailAnswer:
     latency_ms: float = 0.0
     detail: str | None = None
     cost_minor: int | None = None
+    pace: RailPace | None = None
 
     def __post_init__(self) -> None:
         assert self.cost_minor is None or self.cost_minor >= 0

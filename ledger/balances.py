@@ -1,13 +1,14 @@
 """Reading the books: balances now and at any instant, entries, the trial balance.
 
 An answer about a past instant never changes: recorded instants rise in commit order, and an instant
-later than the last one recorded is answered only after every posting under way has ended. Functions
-take a connection in autocommit or in a READ COMMITTED transaction (not a longer-lived snapshot) and
-show what its role may see. `at` in an answer is the instant the answer is about.
+later than the last one recorded is first made one at or before which nothing can be recorded any more
+(the *watermark*, see `settled_instant`). Functions take a connection in autocommit or in a READ COMMITTED
+transaction (not a longer-lived snapshot) and show what its role may see. `at` in an answer is the
+instant the answer is about.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -29,7 +30,8 @@ class Axis(StrEnum):
 class Balance:
     """An account at an instant, in minor units; `available` is posted less what is held of it.
 
-    `account` is the code; `version` counts the account's entries.
+    `account` is the code; `version` counts the account's entries. Up to `watermark`, never earlier than `at`,
+    nothing more can be recorded: it tells until when a later question has a final answer already.
     """
 
     account: str
@@ -39,6 +41,7 @@ class Balance:
     pending_credits_minor: int
     at: datetime
     version: int
+    watermark: datetime = field(compare=False)
 
     @property
     def available_minor(self) -> int:
@@ -99,14 +102,15 @@ _LAST_ENTRY = """
 """
 _NOW = """
     SELECT a.code AS account, a.currency, a.balance_minor AS posted_minor, a.pending_debits_minor,
-        a.pending_credits_minor, a.version, c.last_recorded_at AS at
+        a.pending_credits_minor, a.version, c.last_recorded_at AS at, c.last_recorded_at AS watermark
     FROM accounts a, ledger_clock c WHERE a.code = %(code)s
 """
 _AT = f"""
     SELECT a.code AS account, a.currency, coalesce(last.balance_minor, 0) AS posted_minor,
         coalesce(held.pending_debits_minor, 0) AS pending_debits_minor,
         coalesce(held.pending_credits_minor, 0) AS pending_credits_minor,
-        coalesce(last.sequence, 0) AS version, %(at)s::timestamptz AS at
+        coalesce(last.sequence, 0) AS version, %(at)s::timestamptz AS at,
+        greatest(%(at)s, ledger_watermark()) AS watermark
     FROM accounts a {_LAST_ENTRY}
     LEFT JOIN LATERAL (SELECT h.pending_debits_minor, h.pending_credits_minor FROM hold_changes h
         WHERE h.account_id = a.id AND h.recorded_at <= %(at)s ORDER BY h.recorded_at DESC LIMIT 1) held ON true
@@ -152,16 +156,23 @@ async def balance_at(
 async def settled_instant(connection: AsyncConnection, at: datetime) -> datetime:
     """Return `at`, or now if that is earlier, once nothing more can be recorded at or before it.
 
-    Waits (for one batch at most) only when `at` is later than the last instant recorded.
+    Waits for one batch at most, and writes the promise, only when `at` is later than the last instant
+    recorded. The promise holds even if the database's clock steps back afterwards. Idempotent.
     """
     assert at.tzinfo is not None, "instants carry a time zone"
-    row = await _row(connection, "SELECT last_recorded_at AS last, clock_timestamp() AS now FROM ledger_clock", {})
+    row = await _row(connection, "SELECT settle_ledger(%(at)s) AS settled", {"at": at})
     assert row is not None
-    if at <= row["last"]:
-        return at
-    await connection.execute("SELECT await_ledger_turn()")
-    now: datetime = row["now"]
-    return min(at, now)
+    settled: datetime = row["settled"]
+    assert settled <= at
+    return settled
+
+
+async def watermark(connection: AsyncConnection) -> datetime:
+    """Return the instant up to which nothing more can be recorded, as the next statement sees the book. Reads only."""
+    row = await _row(connection, "SELECT ledger_watermark() AS watermark", {})
+    assert row is not None
+    found: datetime = row["watermark"]
+    return found
 
 
 async def account_entries(

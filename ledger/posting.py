@@ -1,21 +1,24 @@
 """The poster: commits postings, many at a time, each wholly or not at all, each exactly once.
 
 Group commit: while one batch is in flight the next gathers; nothing waits on purpose. A batch is one
-SERIALIZABLE transaction and one round trip: take the turn, `post_batch`, commit. Whatever happens to
-the connection, the batch is posted again and the posting keys tell what had been committed: look,
-don't guess.
+statement, one round trip and one SERIALIZABLE transaction: `post_in_turn` takes the turn, posts and
+commits. Whatever happens to the connection, the batch is posted again and the posting keys tell what
+had been committed: look, don't guess.
+
+Client and server work at the same time: while the server posts a batch, a full next one is encoded, and
+it is sent before the answers of the last are handed out.
 """
 
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
@@ -54,7 +57,9 @@ _LOST = (
 # A utility statement as the first one: the snapshot is taken after the turn has come, so posters of
 # several processes never see stale balances and never fail to serialize against one another.
 _TAKE_TURN = "LOCK TABLE ledger_turn IN SHARE ROW EXCLUSIVE MODE"
-_POST = f"SELECT * FROM post_batch({', '.join(['%s'] * 23)})"
+_ARGUMENTS = ", ".join(["%s"] * 23)
+_POST = f"SELECT * FROM post_batch({_ARGUMENTS})"
+_POST_IN_TURN = f"CALL post_in_turn({_ARGUMENTS}, {', '.join(['NULL'] * 7)})"
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +83,7 @@ class Poster:
         self._by_key: dict[str, _Waiting] = {}
         self._known_codes: set[str] = set()
         self._awake = asyncio.Event()
+        self._ahead: tuple[list[_Waiting], Batch | None] | None = None
         self._stopping = False
         self._connection: AsyncConnection | None = None
         self._drain_task: asyncio.Task[None] | None = None
@@ -128,16 +134,26 @@ class Poster:
             self._by_key[posting.key] = waiting
             self._queue.append(waiting)
             self._awake.set()
+            if self._ahead is None and len(self._queue) >= self._batch_max:
+                self._ahead = self._encoded(self._take())
         return await result
 
     async def _drain(self) -> None:
         while True:
             await self._awake.wait()
             self._awake.clear()
-            while self._queue:
-                await self._serve(self._take())
+            while self._ahead or self._queue:
+                taken, batch = self._ahead or (self._take(), None)
+                self._ahead = None
+                await self._serve(taken, batch)
             if self._stopping:
                 return
+
+    def _encoded(self, taken: list[_Waiting]) -> tuple[list[_Waiting], Batch | None]:
+        """Return postings with their batch, made while another is in flight; None if that fails: see when it is due."""
+        with contextlib.suppress(Exception):
+            return taken, make_batch([waiting.prepared for waiting in taken], self._known_codes)
+        return taken, None
 
     def _take(self) -> list[_Waiting]:
         """Return the next postings in order, each key once (a second one with other content waits).
@@ -162,34 +178,34 @@ class Poster:
                 break
         return taken
 
-    async def _serve(self, taken: list[_Waiting]) -> None:
-        """Post a batch and answer everyone. What the database rejects is found by halving."""
+    async def _serve(self, taken: list[_Waiting], batch: Batch | None = None) -> None:
+        """Post a batch and have everyone answered. What the database rejects is found by halving."""
         if not taken:
             return
         try:
-            results = await self._post_until_known([waiting.prepared for waiting in taken])
+            results = await self._post_until_known([waiting.prepared for waiting in taken], batch)
         except _UNSTORABLE as error:
             if len(taken) == 1:
                 log.exception("posting rejected by the database", extra={"key": taken[0].prepared.posting.key})
-                _fail(taken[0], ValueError(f"the ledger cannot store this posting: {error}"))
+                _fail(taken, ValueError(f"the ledger cannot store this posting: {error}"))
             else:
                 middle = len(taken) // 2
                 await self._serve(taken[:middle])
                 await self._serve(taken[middle:])
         except Exception as error:
-            for waiting in taken:
-                _fail(waiting, error)
+            _fail(taken, error)
         else:
-            for waiting, result in zip(taken, results, strict=True):
-                _answer(waiting, result)
+            # Not now: what comes next is on its way to the server first.
+            asyncio.get_running_loop().call_soon(_answer, taken, results)
 
-    async def _post_until_known(self, prepared: Sequence[Prepared]) -> list[PostingResult]:
+    async def _post_until_known(
+        self, prepared: Sequence[Prepared], batch: Batch | None
+    ) -> Callable[[], list[PostingResult]]:
         deadline = time.monotonic() + RETRY_BUDGET_SECONDS
         delay_seconds = 0.005
         while True:
-            batch = make_batch(prepared, self._known_codes)
             try:
-                return await self._commit(batch)
+                return await self._commit(batch or make_batch(prepared, self._known_codes))
             except _UNSTORABLE:
                 raise
             except _RETRYABLE as error:
@@ -203,15 +219,20 @@ class Poster:
             await asyncio.sleep(random.uniform(0, delay_seconds))
             delay_seconds = min(delay_seconds * 2, 1.0)
 
-    async def _commit(self, batch: Batch) -> list[PostingResult]:
+    async def _commit(self, batch: Batch) -> Callable[[], list[PostingResult]]:
+        """Commit a batch, and return what makes its results."""
         if self._connection is None:
             self._connection = await self._connect()
         async with asyncio.timeout(BATCH_SECONDS_MAX):
             if batch.prepared[0].posting.account_change is not None:
-                return [await post_account_change(self._connection, batch, take_turn=_TAKE_TURN, post=_POST)]
-            row = await self._round_trip(self._connection, batch)
-        answer = Answer(*row)
-        results = results_of(batch, answer)
+                changed = await post_account_change(self._connection, batch, take_turn=_TAKE_TURN, post=_POST)
+                return lambda: [changed]
+            cursor = await self._connection.execute(_POST_IN_TURN, batch.parameters, prepare=True, binary=True)
+            row = await cursor.fetchone()
+        assert row is not None
+        return functools.partial(self._results, batch, Answer(*row))
+
+    def _results(self, batch: Batch, answer: Answer) -> list[PostingResult]:
         for item, status in zip(batch.prepared, answer.statuses, strict=True):
             if status == POSTED:
                 self._known_codes.update(opening.code for opening, _ in item.openings)
@@ -219,23 +240,7 @@ class Poster:
                 self._known_codes.update(movement.credit_account for movement in item.ruled)
         if len(self._known_codes) > KNOWN_CODES_MAX:
             self._known_codes.clear()
-        return results
-
-    async def _round_trip(self, connection: AsyncConnection, batch: Batch) -> tuple[Any, ...]:
-        """Send the whole transaction at once. A failed statement makes the server skip the rest, COMMIT too."""
-        try:
-            async with connection.pipeline():
-                await connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
-                await connection.execute(_TAKE_TURN)
-                cursor = await connection.execute(_POST, batch.parameters, prepare=True, binary=True)
-                await connection.execute("COMMIT")
-            row = await cursor.fetchone()
-        except psycopg.Error:
-            if not connection.broken:
-                await connection.rollback()
-            raise
-        assert row is not None
-        return row
+        return results_of(batch, answer)
 
     async def _connect(self) -> AsyncConnection:
         connection = await AsyncConnection.connect(
@@ -259,14 +264,21 @@ class Poster:
                 await connection.close()
 
 
-def _answer(waiting: _Waiting, result: PostingResult) -> None:
-    for position, future in enumerate(waiting.results):
-        if not future.done():
-            repeats = position > 0 and result.refusal is None
-            future.set_result(dataclasses.replace(result, duplicate=True) if repeats else result)
+def _answer(taken: Sequence[_Waiting], make_results: Callable[[], list[PostingResult]]) -> None:
+    try:
+        results = make_results()
+    except Exception as error:
+        _fail(taken, error)
+        return
+    for waiting, result in zip(taken, results, strict=True):
+        for position, future in enumerate(waiting.results):
+            if not future.done():
+                repeats = position > 0 and result.refusal is None
+                future.set_result(dataclasses.replace(result, duplicate=True) if repeats else result)
 
 
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    for future in waiting.results:
-        if not future.done():
-            future.set_exception(error)
+def _fail(taken: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in taken:
+        for future in waiting.results:
+            if not future.done():
+                future.set_exception(error)

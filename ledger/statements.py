@@ -111,7 +111,7 @@ async def statement(
 
 
 async def _now(connection: AsyncConnection) -> datetime:
-    ((now,),) = await _rows(connection, "SELECT clock_timestamp()", {})
+    ((now,),) = await _rows(connection, "SELECT greatest(clock_timestamp(), ledger_watermark())", {})
     assert isinstance(now, datetime)
     return now
 

@@ -3,13 +3,15 @@
 Decides nothing: routing reads the profiles, `outcomes.py` reads the answers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from domain.rail import Flow, RailAnswer, RailRequest
+from domain.inbound import Callback, InboundNotice
+from domain.rail import Flow, RailAnswer, RailPace, RailRequest
 from rails.banking_days import CutOff, seconds_until_taken
+from rails.records import RailRecords
 
 RailKind = Literal["card", "bank", "payout"]
 
@@ -63,6 +65,8 @@ class RailProfile:
     promise. `sandbox`: moves no real money, so test mode sees it and live mode never does.
     `approval_prior`: expected share of approvals before anything was learned. `brands`: the card
     brands it takes, None for all. `amount_limits` by currency. `cut_off`: None around the clock.
+    `provider`: whose callback address serves this rail, where one serves several. `pace`: None for a rail
+    that answers while a customer waits.
     """
 
     name: str
@@ -79,6 +83,8 @@ class RailProfile:
     brands: frozenset[str] | None = None
     amount_limits: Mapping[str, AmountLimits] = field(default_factory=dict)
     cut_off: CutOff | None = None
+    provider: str | None = None
+    pace: RailPace | None = None
 
     def __post_init__(self) -> None:
         assert 0.0 < self.approval_prior < 1.0
@@ -143,6 +149,41 @@ class Tended(Protocol):
 
     async def start(self) -> None:
         """Begin, in the background of the running event loop; `aclose` ends it."""
+        ...
+
+
+@runtime_checkable
+class CallbackReader(Protocol):
+    """An adapter whose rail calls back: it alone knows how the rail signs and what it means."""
+
+    def read_callback(self, callback: Callback) -> Sequence[InboundNotice]:
+        """Return the notices of a callback; none where it is about nothing of ours. No I/O.
+
+        Raises:
+            CallbackRefusedError: the signature is missing, wrong or too old. Not retryable.
+            CallbackUnreadableError: it is signed and yet not understood. Retryable once it is.
+        """
+        ...
+
+
+@runtime_checkable
+class NoticeCollector(Protocol):
+    """An adapter that has to fetch what its rail tells: files of a bank, blocks of a chain."""
+
+    async def collect_notices(self) -> Sequence[InboundNotice]:
+        """Return what is new at the rail. At least once: what is returned again is the same notice by its id.
+
+        Called every half minute or so, by one process at a time; may take minutes.
+        """
+        ...
+
+
+@runtime_checkable
+class RecordKeeper(Protocol):
+    """An adapter that must remember something of its own before it calls: numbers, messages, files."""
+
+    def keep_records_in(self, records: RailRecords) -> None:
+        """Take the place where records are kept, before the first order."""
         ...
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from domain.rail import Flow
-from rails.adapter import RailAdapter, RailProfile, Tended
+from rails.adapter import CallbackReader, NoticeCollector, RailAdapter, RailProfile, RecordKeeper, Tended
 from rails.adapters.sandbox.adapter import SandboxRailAdapter
 from rails.adapters.sandbox.profiles import SANDBOX_PROFILES
 from rails.configuration import RailConfiguration
 from rails.exchange import open_client
+from rails.records import RailRecords
 
 ENTRY_POINT_GROUP = "ledgerline.rails"
 
@@ -81,6 +82,28 @@ class Rails:
             and (destination_type is None or destination_type in profile.payout_destinations)
         )
 
+    def callback_reader(self, name: str) -> CallbackReader:
+        """Return who reads the callbacks that arrive at a rail's or a provider's address.
+
+        Raises:
+            KeyError: nobody does. Not retryable.
+        """
+        for adapter in self._adapters.values():
+            profile = adapter.profile
+            if name in (profile.name, profile.provider) and isinstance(adapter, CallbackReader):
+                return adapter
+        raise KeyError(name)
+
+    def collectors(self) -> tuple[str, ...]:
+        """Return the rails whose notices have to be fetched, sorted."""
+        return tuple(name for name in self.names() if isinstance(self._adapters[name], NoticeCollector))
+
+    def collector(self, name: str) -> NoticeCollector:
+        """Return who fetches a rail's notices; it is one of `collectors()`."""
+        adapter = self._adapters[name]
+        assert isinstance(adapter, NoticeCollector)
+        return adapter
+
     async def start(self) -> None:
         """Begin what adapters do in the background. Call it once, in the process that gives orders."""
         for adapter in self._adapters.values():
@@ -98,22 +121,30 @@ def build_rails(
     sandbox_url: str,
     configurations: Mapping[str, RailConfiguration] | None = None,
     database_url: str | None = None,
+    records: RailRecords | None = None,
+    callback_secret: bytes = b"",
 ) -> Rails:
     """Return the sandbox rails and those of every configured line.
 
     An installed package alone changes nothing: only those named in `configurations` load. A line's `provider` is
     whose connector it is, by default its own name; so one provider may have several lines. Connectors that keep a
-    journal find it at `database_url` (role ledgerline_app).
+    journal of their own find it at `database_url` (role ledgerline_app); the others keep what they must not forget
+    in `records`. `callback_secret` signs what the sandbox's rails call back.
 
     Raises:
         ValueError: a configured rail is not installed, or two rails share a name. Not retryable.
     """
     client = open_client(sandbox_url)
-    adapters: list[RailAdapter] = [SandboxRailAdapter(profile, client) for profile in SANDBOX_PROFILES]
+    adapters: list[RailAdapter] = [
+        SandboxRailAdapter(profile, client, callback_secret=callback_secret) for profile in SANDBOX_PROFILES
+    ]
     shared = {"database_url": database_url} if database_url else {}
     for name, configuration in (configurations or {}).items():
         factory = _factory(name, configuration.get("provider", name))
         adapters.extend(factory({"name": name, **shared, **configuration}))
+    for adapter in adapters:
+        if records is not None and isinstance(adapter, RecordKeeper):
+            adapter.keep_records_in(records)
     return Rails(adapters)
 
 

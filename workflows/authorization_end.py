@@ -89,7 +89,9 @@ async def _insist(writer: ChargeWriter, attempt: Attempt, *, resumed: bool) -> t
         await writer.commit(charge, attempts=(waiting,))
 
     for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
-        attempt, answer = await give_order(writer.order(attempt, resumed=resumed), attempt, report=report_waiting)
+        attempt, answer = await give_order(
+            writer.order(attempt, resumed=resumed), attempt, report=report_waiting, mailbox=writer.mailbox
+        )
         if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
             return attempt, answer
         await workflow.sleep(pause)

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.charge_writer import ChargeWriter
     from workflows.inquiry import Finding, persons_finding
     from workflows.ports import AssessCharge
+    from workflows.rail_notices import HearsRails
     from workflows.rail_orders import give_order
     from workflows.update_answer import UpdateAnswer, key_conflict
 
@@ -34,12 +35,13 @@ Document = dict[str, Any]
 
 
 @workflow.defn(name="ChargeWorkflow")
-class ChargeWorkflow:
+class ChargeWorkflow(HearsRails):
     """One run per idempotency key; the only writer of its charge."""
 
     @workflow.init
     def __init__(self, start: StartCharge) -> None:
         self._writer = ChargeWriter(start.charge, actor=start.actor)
+        self._mailbox = self._writer.mailbox
         self._challenge = Challenge(start.challenge_url)
         self._finding: Finding | None = None
 
@@ -89,6 +91,7 @@ class ChargeWorkflow:
                 self._authorization(attempt, resumed=resumed),
                 attempt,
                 report=writer.report_unknown,
+                mailbox=self._mailbox,
                 decided_by_person=lambda: self._finding,
             )
             asked = writer.charge.status is ChargeStatus.UNKNOWN

@@ -16,15 +16,19 @@ with workflow.unsafe.imports_passed_through():
     from workflows.inquiry import InquiryProgress
     from workflows.ports import AssessedCharge
     from workflows.postings import charge_posting, unknown_outcome_exception
+    from workflows.rail_notices import RailMailbox
 
 
 class ChargeWriter:
-    """A charge under way: its state as last committed, and the turn that concurrent updates take on it."""
+    """A charge under way: its state as last committed, what rails told about it, and the turn that updates
+    take on it.
+    """
 
     def __init__(self, charge: Charge, *, actor: str) -> None:
         self.charge = charge
         self.terms = AssessedCharge(charge=charge)
         self.lock = asyncio.Lock()
+        self.mailbox = RailMailbox()
         self._actor = actor
         self._exception: Record | None = None
 

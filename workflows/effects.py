@@ -4,6 +4,7 @@ Local activities run inside the workflow task and cost about 2 ms; regular ones 
 but survive a worker for as long as it takes. All of them are idempotent, so either may run twice.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -11,8 +12,10 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.ledger import Posting, PostingResult
     from domain.rail import RailAnswer, RailRequest
+    from domain.webhooks import DeliverTo, DeliveryReport
     from workflows import policies
     from workflows.ports import (
+        INQUIRY_SECONDS,
         AssessCharge,
         AssessedCharge,
         AssessmentPort,
@@ -24,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         RecordPort,
         RoutePlan,
         StoredObject,
+        WebhookPort,
     )
 
 
@@ -68,12 +72,26 @@ async def read_object(request: ReadObject) -> StoredObject:
 
 
 async def attempt(request: RailRequest) -> RailAnswer:
-    """Give an order to a rail on the fast path; the answer comes within the rail's deadline."""
-    return await workflow.execute_local_activity_method(
+    """Give an order to a rail: on the fast path, or off it where the rail says that it needs longer.
+
+    A rail of its own pace is not called on the fast path at all; the same order is then given again, with
+    the rail's deadline, as a regular activity that beats so that a dead worker is noticed early.
+    """
+    answer = await workflow.execute_local_activity_method(
         RailPort.attempt,
         request,
         start_to_close_timeout=policies.ATTEMPT_TIMEOUT,
         retry_policy=policies.RETRY_UNTIL_DONE,
+    )
+    if answer.pace is None or answer.pace.deadline_seconds <= request.deadline_seconds:
+        return answer
+    return await workflow.execute_activity_method(
+        RailPort.attempt,
+        replace(request, deadline_seconds=answer.pace.deadline_seconds),
+        start_to_close_timeout=timedelta(seconds=answer.pace.deadline_seconds) + policies.SLOW_RAIL_MARGIN,
+        heartbeat_timeout=policies.SLOW_RAIL_HEARTBEAT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
+        summary=f"{request.flow} {request.rail_key} on {request.rail}",
     )
 
 
@@ -83,6 +101,18 @@ async def inquire(inquiry: RailInquiry) -> RailAnswer:
         RailPort.inquire,
         inquiry,
         start_to_close_timeout=timedelta(seconds=inquiry.deadline_seconds + 5),
+        heartbeat_timeout=policies.SLOW_RAIL_HEARTBEAT if inquiry.deadline_seconds > INQUIRY_SECONDS else None,
         retry_policy=policies.RETRY_UNTIL_DONE,
         summary=f"what became of {inquiry.rail_key} on {inquiry.rail}?",
+    )
+
+
+async def deliver_webhooks(to: DeliverTo) -> DeliveryReport:
+    """Run one round of delivery on whichever background worker is free."""
+    return await workflow.execute_activity_method(
+        WebhookPort.deliver_webhooks,
+        to,
+        start_to_close_timeout=policies.WEBHOOK_ROUND_TIMEOUT,
+        heartbeat_timeout=policies.WEBHOOK_HEARTBEAT_TIMEOUT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
     )

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.inquiry import InquiryProgress
     from workflows.ports import PlanPayout
     from workflows.postings import payout_posting, unknown_outcome_exception
+    from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
 
 OPEN_STATUSES: frozenset[str] = frozenset({PayoutStatus.PROCESSING, PayoutStatus.UNKNOWN})
@@ -32,7 +33,7 @@ class StartPayout:
 
 
 @workflow.defn(name="PayoutWorkflow")
-class PayoutWorkflow:
+class PayoutWorkflow(HearsRails):
     """One run per idempotency key; the only writer of its payout."""
 
     @workflow.init
@@ -40,6 +41,7 @@ class PayoutWorkflow:
         self._start = start
         self._payout = start.payout
         self._exception: Record | None = None
+        self._mailbox = RailMailbox()
 
     @workflow.run
     async def run(self, start: StartPayout) -> dict[str, Any]:
@@ -62,7 +64,9 @@ class PayoutWorkflow:
     async def _pay(self, attempt: Attempt, *, resumed: bool, attempts_max: int) -> None:
         """Ask rails in the order of the plan until one pays or none may be asked any more."""
         while True:
-            attempt, answer = await give_order(self._order(attempt, resumed), attempt, report=self._report)
+            attempt, answer = await give_order(
+                self._order(attempt, resumed), attempt, report=self._report, mailbox=self._mailbox
+            )
             if answer.outcome is Outcome.APPROVED:
                 paid = replace(self._payout, status=PayoutStatus.PAID, next_check_at=None)
                 terms = self._terms()

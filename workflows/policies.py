@@ -7,6 +7,7 @@ from itertools import chain, repeat
 from temporalio.common import RetryPolicy
 
 from domain.identifiers import Mode
+from domain.rail import RailPace
 
 PAYMENTS_QUEUE = "payments"
 BACKGROUND_QUEUE = "background"
@@ -34,6 +35,25 @@ RAIL_DEADLINE_SECONDS = 2.5
 ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
 """The activity answers by itself at the rail's deadline; this only catches a worker that hangs."""
 
+WEBHOOK_ROUND_TIMEOUT = timedelta(minutes=30)
+"""A round ends by itself after a minute, or when what it is sending is answered: 200 hanging requests, one after
+another, are stored and left between any two. This only bounds a worker that lives and does nothing."""
+
+WEBHOOK_HEARTBEAT_TIMEOUT = timedelta(seconds=8)
+"""Four missed heartbeats: then another worker takes the endpoint over, and the lease keeps the first one out."""
+
+SLOW_RAIL_MARGIN = timedelta(seconds=10)
+"""What an order to a rail of its own pace may take beyond the deadline, at which the activity answers by itself."""
+
+SLOW_RAIL_HEARTBEAT = timedelta(seconds=10)
+"""After this long without a sign of life the worker of such an order counts as dead and another takes over."""
+
+COLLECTION_TIMEOUT = timedelta(minutes=10)
+"""How long one round of the rails' inbox may take: a bank's files are many on a Monday."""
+
+RETRY_NEXT_ROUND = RetryPolicy(maximum_attempts=2)
+"""What repeats by schedule needs no retries of its own beyond a worker that died: the next round is near."""
+
 CHALLENGE_EXPIRY = timedelta(minutes=15)
 """How long a customer may take for a step-up before the charge is declined."""
 
@@ -56,9 +76,12 @@ INQUIRY_DAILY_SECONDS = 86_400.0
 """After the last pause the rail is asked once a day, for ever; a person may end it."""
 
 
-def inquiry_delays(mode: Mode) -> Iterator[tuple[float, bool]]:
-    """Yield (seconds to wait, whether the budget is exhausted after this inquiry), without end."""
-    delays = INQUIRY_DELAYS_SECONDS[mode]
+def inquiry_delays(mode: Mode, pace: RailPace | None = None) -> Iterator[tuple[float, bool]]:
+    """Yield (seconds to wait, whether the budget is exhausted after this inquiry), without end.
+
+    A rail of its own pace is asked at that pace in both modes.
+    """
+    delays = INQUIRY_DELAYS_SECONDS[mode] if pace is None else pace.inquiry_delays_seconds
     last = len(delays) - 1
     return chain(((delay, index == last) for index, delay in enumerate(delays)), repeat((INQUIRY_DAILY_SECONDS, False)))
 

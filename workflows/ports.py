@@ -15,6 +15,10 @@ from domain.charge import Charge
 from domain.ledger import KeyClaim, Posting, PostingResult, RecordKind
 from domain.payout import Payout
 from domain.rail import Flow, RailAnswer, RailRequest, RouteOption
+from domain.webhooks import DeliverTo, DeliveryReport
+
+INQUIRY_SECONDS = 5.0
+"""How long a rail may take to answer a question, where it has no pace of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,7 @@ class RailInquiry:
     rail_key: str
     sent_at: datetime
     mode: str
-    deadline_seconds: float = 5.0
+    deadline_seconds: float = INQUIRY_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +117,28 @@ class RailPort(ABC):
     async def attempt(self, request: RailRequest) -> RailAnswer:
         """Give one order to one rail under its deadline.
 
-        Idempotent on `rail_key`. Every failure of the rail is an answer, never an exception.
+        Idempotent on `rail_key`. Every failure of the rail is an answer, never an exception. An order whose
+        deadline is shorter than the rail's pace is not given: the answer is NOT_ATTEMPTED with that pace.
         """
 
     @abstractmethod
     @activity.defn(name="inquire")
     async def inquire(self, request: RailInquiry) -> RailAnswer:
         """Ask a rail what became of an order. Reads only at the rail; UNKNOWN while it can't tell."""
+
+
+class NoticePort(ABC):
+    """Hearing what rails tell by themselves."""
+
+    @abstractmethod
+    @activity.defn(name="collect_rail_notices")
+    async def collect_rail_notices(self) -> int:
+        """Fetch what rails don't send (files, blocks) into the inbox; return how many notices were new. Idempotent."""
+
+    @abstractmethod
+    @activity.defn(name="deliver_rail_notices")
+    async def deliver_rail_notices(self) -> int:
+        """Bring each notice that is due to the workflow of its order; return how many were looked at. Idempotent."""
 
 
 class BookPort(ABC):
@@ -131,6 +150,18 @@ class BookPort(ABC):
         """Commit a posting in one SERIALIZABLE transaction. Idempotent on its key.
 
         A refusal is a result. Lost connections and serialization failures are retryable errors.
+        """
+
+
+class WebhookPort(ABC):
+    """Sending events to the merchants' endpoints."""
+
+    @abstractmethod
+    @activity.defn(name="deliver_webhooks")
+    async def deliver_webhooks(self, to: DeliverTo) -> DeliveryReport:
+        """Send an endpoint what it has not had yet, for a minute at most. Heartbeats.
+
+        At least once: run again after a crash it repeats what had not been stored. Idempotent otherwise.
         """
 
 

@@ -10,7 +10,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.rail import Attempt, Outcome, RailAnswer, RailRequest
     from workflows import effects, failover
     from workflows.inquiry import Finding, InquiryProgress, resolve_by_inquiry
-    from workflows.ports import RailInquiry
+    from workflows.ports import INQUIRY_SECONDS, RailInquiry
+    from workflows.rail_notices import RailMailbox
 
 
 def renumbered(attempt: Attempt, rail: str | None = None) -> Attempt:
@@ -37,11 +38,13 @@ async def give_order(
     attempt: Attempt,
     *,
     report: Callable[[InquiryProgress, Attempt], Awaitable[None]],
+    mailbox: RailMailbox,
     decided_by_person: Callable[[], Finding | None] = lambda: None,
 ) -> tuple[Attempt, RailAnswer]:
     """Return the attempt with its definite answer, however long the rail takes to tell.
 
-    What was asked and answered on the way is on the attempt, here and at each `report`.
+    What was asked and answered on the way is on the attempt, here and at each `report`. `mailbox` is where the
+    workflow hears of the rail's own notices.
     """
     answer = await effects.attempt(request)
     if answer.outcome in (Outcome.UNKNOWN, Outcome.PENDING):
@@ -56,9 +59,15 @@ async def give_order(
             rail_key=attempt.rail_key,
             sent_at=attempt.requested_at or workflow.now(),
             mode=request.mode,
+            deadline_seconds=INQUIRY_SECONDS if answer.pace is None else answer.pace.deadline_seconds,
         )
         resolution = await resolve_by_inquiry(
-            question, Mode(request.mode), report=report_waiting, decided_by_person=decided_by_person
+            question,
+            Mode(request.mode),
+            report=report_waiting,
+            decided_by_person=decided_by_person,
+            mailbox=mailbox,
+            pace=answer.pace,
         )
         answer, attempt = resolution.answer, replace(attempt, inquiries=resolution.asked)
     return failover.with_answer(attempt, answer), answer

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.committing import commit_next_version
     from workflows.inquiry import InquiryProgress
     from workflows.postings import refund_posting, unknown_outcome_exception
+    from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
 
 OPEN_STATUSES: frozenset[str] = frozenset({RefundStatus.PROCESSING, RefundStatus.PENDING, RefundStatus.UNKNOWN})
@@ -31,7 +32,7 @@ class StartRefund:
 
 
 @workflow.defn(name="RefundWorkflow")
-class RefundWorkflow:
+class RefundWorkflow(HearsRails):
     """One run per idempotency key; the only writer of its refund."""
 
     @workflow.init
@@ -39,6 +40,7 @@ class RefundWorkflow:
         self._start = start
         self._refund = start.refund
         self._exception: Record | None = None
+        self._mailbox = RailMailbox()
 
     @workflow.run
     async def run(self, start: StartRefund) -> dict[str, Any]:
@@ -109,7 +111,9 @@ class RefundWorkflow:
     async def _insist(self, attempt: Attempt, *, resumed: bool) -> tuple[Attempt, RailAnswer]:
         """Carry the order to a definite answer; a new attempt only if the rail never saw the last."""
         for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
-            attempt, answer = await give_order(self._order(attempt, resumed), attempt, report=self._report)
+            attempt, answer = await give_order(
+                self._order(attempt, resumed), attempt, report=self._report, mailbox=self._mailbox
+            )
             if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
                 return attempt, answer
             await workflow.sleep(pause)

@@ -5,9 +5,11 @@ from typing import Any
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.payout import PayoutWorkflow
+from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 PAYMENT_WORKFLOWS = (
     ChargeWorkflow,
@@ -17,4 +19,4 @@ PAYMENT_WORKFLOWS = (
     DisputeWorkflow,
     RailNoticeWorkflow,
 )
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = ()
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow, WebhookDeliveryWorkflow)

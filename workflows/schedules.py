@@ -21,4 +21,11 @@ class ScheduleRow:
         assert (self.every is None) != (self.daily_at_utc is None)
 
 
-SCHEDULES: tuple[ScheduleRow, ...] = ()
+SCHEDULES: tuple[ScheduleRow, ...] = (
+    ScheduleRow(
+        id="rail-inbox",
+        workflow="RailInboxWorkflow",
+        note="Collects what rails don't send and brings to its order what is not through yet.",
+        every=timedelta(seconds=30),
+    ),
+)

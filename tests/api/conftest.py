@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.webhook_secrets import CustodianWrapper, WebhookSecrets
 from api.app import create_app
 from api.fx_rates import RateFile
 from api.merchants import create_api_key, create_merchant
@@ -22,8 +24,11 @@ from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
 from domain.rail import RouteOption
 from domain.risk import RiskAssessment, RiskDecision
+from events.recovery import Recovery
+from events.sealing import SecretSealer
 from ledger.posting import Poster
 from settings import Settings
+from vault.custodian import FileCustodian
 from worker import build_worker
 
 CALLBACK_SECRET = b"callback secret of the tests"
@@ -138,8 +143,10 @@ def client_of(services: Services) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def world(database: Any) -> AsyncIterator[World]:
+async def world(database: Any, tmp_path: Path) -> AsyncIterator[World]:
     """The API over a real database and a real poster; Temporal is away."""
+    pool = AsyncConnectionPool(database.app_url, min_size=1, max_size=2, kwargs={"autocommit": True}, open=False)
+    await pool.open()
     reads, key_admin = engine_of(database.api_url), engine_of(database.app_url, 2)
     poster = Poster(database.app_url)
     await poster.start()
@@ -153,9 +160,10 @@ async def world(database: Any) -> AsyncIterator[World]:
         rails=OneRail(),
         quote=quote,
         score=score,
-        callback_secret=CALLBACK_SECRET,
         challenge_secret=b"challenge secret of the tests",
         public_url="http://api.test",
+        secrets=WebhookSecrets(pool, SecretSealer(CustodianWrapper(FileCustodian(tmp_path / "webhook_keys.json")))),
+        recovery=Recovery(pool),
         sync_budget_seconds=1.0,
         start_timeout_seconds=1.0,
         key_cache_seconds=0.3,
@@ -163,6 +171,7 @@ async def world(database: Any) -> AsyncIterator[World]:
     )
     async with client_of(services) as http:
         yield World(services, http, temporal)
+    await pool.close()
     await poster.stop()
     await reads.dispose()
     await key_admin.dispose()

@@ -188,3 +188,25 @@ async def test_two_processes_share_one_hot_account(
     assert sum(int(output) for output in outputs) == 500
     assert await posted(reader, world.code("a")) == (0, 0, 0)
     assert (await check_books(reader)).ok
+
+
+async def test_full_batches_are_encoded_ahead_and_each_caller_gets_its_own_answer(
+    database: TestDatabase, world: World, reader: psycopg.AsyncConnection
+) -> None:
+    """300 postings in batches of 8, among them repetitions, refusals and one the database can't store."""
+    async with running(database.app_url, batch_max=8) as poster:
+        moves = [world.move("bank", "a", amount) for amount in range(1, 201)]
+        repeated = moves[::4]
+        refused = [world.move("a", "nobody", 1) for _ in range(49)]
+        unstorable = world.move("bank", "a", 1, key="a\x00b")
+        asked = [*moves, *repeated, *refused, unstorable]
+        answers = await asyncio.gather(*(poster.post(posting) for posting in asked), return_exceptions=True)
+    assert isinstance(answers[-1], ValueError)
+    results = [answer for answer in answers if isinstance(answer, PostingResult)]
+    first, again, no = results[:200], results[200:250], results[250:]
+    assert [entry.amount_minor for result in first for entry in result.entries[:1]] == list(range(1, 201))
+    assert [result.ledger_transaction_id for result in again] == [r.ledger_transaction_id for r in first[::4]]
+    assert all(result.duplicate for result in again) and all(result.refusal is not None for result in no)
+    instants = [result.recorded_at for result in first if result.recorded_at is not None]
+    assert len(instants) == 200 and instants == sorted(instants)
+    assert (await posted(reader, world.code("a")))[0] == 200 * 201 // 2

@@ -1,7 +1,7 @@
 """The schema: what the metadata says is what the migrations build, and migrating again changes nothing."""
 
 import psycopg
-from sqlalchemy import BigInteger, Boolean, DateTime, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, Boolean, DateTime, Integer, LargeBinary, Numeric, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger.migrate import migrate
@@ -16,6 +16,7 @@ TYPES = {
     DateTime: "timestamp with time zone",
     JSONB: "jsonb",
     LargeBinary: "bytea",
+    Numeric: "numeric",
 }
 
 COLUMNS = """

@@ -6,8 +6,9 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from domain.dispute import Dispute
-from domain.rail import DeclineClass, Outcome, RailAnswer, RailRequest
+from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
+from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
@@ -31,6 +32,7 @@ from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.payout import PayoutWorkflow
 from workflows.policies import PAYMENTS_QUEUE
 from workflows.rail_notice import RailNoticeWorkflow
+from workflows.rail_notices import HearsRails, RailNews
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
 
@@ -217,6 +219,25 @@ async def payout_refused(world: World) -> Handle:
     return await _start(world, PayoutWorkflow.run, payout(), "payout_refused")
 
 
+async def payout_on_a_slow_rail(world: World) -> Handle:
+    pace = RailPace(deadline_seconds=3.0, inquiry_delays_seconds=(1.0, 2.0))
+    pending = RailAnswer(outcome=Outcome.PENDING, pace=pace)
+    too_fast = RailAnswer(outcome=Outcome.NOT_ATTEMPTED, pace=pace)
+    world.rails.script = lambda request, call: pending if request.deadline_seconds >= 3.0 else too_fast
+    world.rails.inquiry_script = lambda inquiry, call: YES if call == 2 else PENDING
+    return await _start(world, PayoutWorkflow.run, payout(), "payout_on_a_slow_rail")
+
+
+async def refund_told_by_the_rail(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: PENDING
+    handle = await _start(world, RefundWorkflow.run, refund(), "refund_told_by_the_rail")
+    await status_is(world, "re_1", "pending")
+    for event, answer in (("e1", None), ("e2", YES)):
+        await handle.signal(HearsRails.rail_told, RailNews(rail_key="re_1:1", event_id=event, answer=answer))
+    return handle
+
+
 async def transfer_settled(world: World) -> Handle:
     return await _start(world, TransferWorkflow.run, transfer(), "transfer_settled")
 
@@ -334,6 +355,8 @@ SCENARIOS: dict[str, Scenario] = {
         refund_pending_then_failed,
         refund_not_attempted_then_succeeded,
         refund_refused,
+        refund_told_by_the_rail,
+        payout_on_a_slow_rail,
         payout_paid,
         payout_rerouted,
         payout_pending_then_paid,
@@ -356,5 +379,6 @@ SCENARIOS: dict[str, Scenario] = {
         notice_waits_for_the_inquiry,
         notice_contradicting,
         notice_into_suspense,
+        webhook_woken_then_disabled,
     )
 }

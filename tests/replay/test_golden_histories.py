@@ -10,10 +10,12 @@ from temporalio.worker import Replayer
 
 from tests.replay.scenarios import SCENARIOS
 from workflows import ports, search_attributes
-from workflows.registry import PAYMENT_WORKFLOWS
+from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
 from workflows.versions import PATCHES
 
 HISTORIES = Path(__file__).parent / "histories"
+WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
+PORTS = (ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort)
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
 
@@ -25,7 +27,7 @@ def test_every_scenario_is_recorded() -> None:
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 async def test_history_replays(path: Path) -> None:
     history = WorkflowHistory.from_json(f"golden/{path.stem}", path.read_text())  # noqa: ASYNC240
-    replayer = Replayer(workflows=PAYMENT_WORKFLOWS, data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
     await replayer.replay_workflow(history)
 
 
@@ -37,7 +39,7 @@ async def test_a_history_that_was_tampered_with_does_not_replay() -> None:
             header = marker["details"]["data"]["payloads"][0]
             header["data"] = header["data"][:-8] + "AAAAAAA="
             break
-    replayer = Replayer(workflows=PAYMENT_WORKFLOWS, data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter)
     with pytest.raises(Exception):  # noqa: B017 - whatever the SDK calls it, it must not pass
         await replayer.replay_workflow(WorkflowHistory.from_json("golden/settled", json.dumps(history)))
 
@@ -45,12 +47,16 @@ async def test_a_history_that_was_tampered_with_does_not_replay() -> None:
 def test_names_on_the_wire_are_a_snapshot() -> None:
     activities = sorted(
         getattr(method, "__temporal_activity_definition").name
-        for port in (ports.AssessmentPort, ports.RailPort, ports.BookPort, ports.RecordPort)
+        for port in PORTS
         for method in vars(port).values()
         if hasattr(method, "__temporal_activity_definition")
     )
-    definitions = [getattr(one, "__temporal_workflow_definition") for one in PAYMENT_WORKFLOWS]
-    assert activities == ["assess_charge", "attempt", "inquire", "plan_payout", "post", "read_object"]
+    definitions = [getattr(one, "__temporal_workflow_definition") for one in WORKFLOWS]
+    assert activities == [
+        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks", "inquire"),
+        *("plan_payout", "post"),
+        "read_object",
+    ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
         "RefundWorkflow": [],
@@ -58,6 +64,14 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": [],
         "RailNoticeWorkflow": [],
+        "RailInboxWorkflow": [],
+        "WebhookDeliveryWorkflow": [],
+    }
+    assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
+        "ChargeWorkflow": ["rail_told"],
+        "RefundWorkflow": ["rail_told"],
+        "PayoutWorkflow": ["rail_told"],
+        "WebhookDeliveryWorkflow": ["wake"],
     }
     assert PATCHES == {}
     assert [key.name for key in search_attributes.ALL_KEYS] == [

@@ -10,6 +10,7 @@ from domain.identifiers import Mode
 from domain.ledger import AuditDraft, Posting, PostingResult, Refusal, RefusalCode
 from domain.rail import Attempt, DeclineClass, Outcome, RailAnswer, RailRequest, RouteOption
 from domain.risk import RiskAssessment, RiskDecision
+from domain.webhooks import DeliverTo, DeliveryReport
 from workflows.failover import new_attempt
 from workflows.ports import (
     AssessCharge,
@@ -23,6 +24,7 @@ from workflows.ports import (
     RecordPort,
     RoutePlan,
     StoredObject,
+    WebhookPort,
 )
 from workflows.postings import attempt_record
 
@@ -162,6 +164,21 @@ class FakeAssessment(AssessmentPort):
     @activity.defn(name="plan_payout")
     async def plan_payout(self, request: PlanPayout) -> RoutePlan:
         return RoutePlan(options=route())
+
+
+@dataclass
+class FakeWebhooks(WebhookPort):
+    """Rounds of delivery that come to what is scripted: seconds to wait, None to be woken; then the endpoint ends."""
+
+    waits: list[float | None] = field(default_factory=list)
+    rounds: int = 0
+
+    @activity.defn(name="deliver_webhooks")
+    async def deliver_webhooks(self, to: DeliverTo) -> DeliveryReport:
+        self.rounds += 1
+        if not self.waits:
+            return DeliveryReport(sent=0, succeeded=0, sequence=self.rounds, ended=True)
+        return DeliveryReport(sent=1, succeeded=1, sequence=self.rounds, wait_seconds=self.waits.pop(0))
 
 
 def route() -> tuple[RouteOption, ...]:

@@ -4,14 +4,17 @@ Decides how an order travels and how its answer, or the lack of one, becomes a R
 no test token: whatever happens, happens on the wire.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 import httpx
 
+from domain.inbound import Callback, InboundNotice
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapter import CardDetails, RailProfile
+from rails.adapters.sandbox.callbacks import read_notices
+from rails.adapters.sandbox.profiles import SANDBOX_RAILS
 from rails.adapters.sandbox.wire import (
     GarbledAnswerError,
     decode_answer,
@@ -19,6 +22,7 @@ from rails.adapters.sandbox.wire import (
     says_closed,
     says_not_attempted,
 )
+from rails.callback_signatures import check_timed_signature
 from rails.exchange import Reply, exchange
 from rails.outcomes import classify_decline, classify_status
 
@@ -33,7 +37,15 @@ def utc_now() -> datetime:
 class SandboxRailAdapter:
     """One rail of the sandbox process; implements `rails.adapter.RailAdapter`."""
 
-    def __init__(self, profile: RailProfile, client: httpx.AsyncClient, *, now: UtcClock = utc_now) -> None:
+    def __init__(
+        self,
+        profile: RailProfile,
+        client: httpx.AsyncClient,
+        *,
+        now: UtcClock = utc_now,
+        callback_secret: bytes = b"",
+    ) -> None:
+        self._callback_secret = callback_secret
         self._profile = profile
         self._client = client
         self._now = now
@@ -43,6 +55,12 @@ class SandboxRailAdapter:
     def profile(self) -> RailProfile:
         """Return what is known of the rail."""
         return self._profile
+
+    def read_callback(self, callback: Callback) -> Sequence[InboundNotice]:
+        """Return the notices of a callback of any sandbox rail; see `rails.adapter.CallbackReader.read_callback`."""
+        header = callback.headers.get("rail-signature", "")
+        check_timed_signature(header, callback.body, secrets=(self._callback_secret,), now=callback.received_at)
+        return read_notices(callback.body, SANDBOX_RAILS)
 
     async def aclose(self) -> None:
         """Close the shared connections. Idempotent."""

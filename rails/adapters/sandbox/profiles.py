@@ -13,6 +13,8 @@ NOT_FOUND_FINAL_AFTER_SECONDS = 6
 that even an order still under way is refused for good."""
 
 TWO_DAYS_SECONDS = 172_800.0
+SANDBOX = "sandbox"
+"""The provider of all five, at whose address they call back."""
 
 
 def price_list(basis_points: int, fixed_cents: int, *, usdc: bool = False) -> dict[str, RailPrice]:
@@ -39,6 +41,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.94,
         sandbox=True,
+        provider=SANDBOX,
     ),
     RailProfile(
         name="card_beta",
@@ -51,6 +54,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.90,
         sandbox=True,
+        provider=SANDBOX,
     ),
     RailProfile(
         name="card_gamma",
@@ -63,6 +67,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.86,
         sandbox=True,
+        provider=SANDBOX,
     ),
     RailProfile(
         name="bank_instant",
@@ -75,6 +80,7 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.98,
         sandbox=True,
+        provider=SANDBOX,
         payout_destinations=frozenset({"iban"}),
     ),
     RailProfile(
@@ -88,6 +94,8 @@ SANDBOX_PROFILES: tuple[RailProfile, ...] = (
         not_found_final_after_seconds=NOT_FOUND_FINAL_AFTER_SECONDS,
         approval_prior=0.97,
         sandbox=True,
+        provider=SANDBOX,
         payout_destinations=frozenset({"iban", "card", "usdc"}),
     ),
 )
+SANDBOX_RAILS = frozenset(profile.name for profile in SANDBOX_PROFILES)

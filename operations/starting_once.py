@@ -4,25 +4,29 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.client import Client
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from api.context import Core
-from api.rendering import Document
-from api.starting import attributes
+from workflows import search_attributes
 from workflows.policies import PAYMENTS_QUEUE
 
 _log = logging.getLogger(__name__)
 
 
 async def start_once(
-    core: Core,
+    temporal: Client,
     run: Callable[..., Awaitable[Any]],
     argument: Any,
     *,
     run_id: str,
     merchant_id: str,
-    shown: Document,
+    shown: dict[str, Any],
     summary: str,
 ) -> bool:
     """Start a run that may exist once; False if it had been started before.
@@ -32,15 +36,22 @@ async def start_once(
     Raises:
         RPCError: Temporal cannot be reached. Retryable.
     """
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(search_attributes.MERCHANT, merchant_id),
+        SearchAttributePair(search_attributes.KIND, shown["object"]),
+        SearchAttributePair(search_attributes.STATUS, shown["status"]),
+        SearchAttributePair(search_attributes.CURRENCY, shown["currency"]),
+        SearchAttributePair(search_attributes.AMOUNT_MINOR, shown["amount"]),
+    ]
     try:
-        await core.services.temporal.start_workflow(
+        await temporal.start_workflow(
             run,
             argument,
             id=run_id,
             task_queue=PAYMENTS_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            search_attributes=attributes(merchant_id, shown),
+            search_attributes=TypedSearchAttributes(pairs),
             static_summary=summary,
         )
     except WorkflowAlreadyStartedError:
