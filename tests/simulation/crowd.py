@@ -58,8 +58,11 @@ class NoAnswer(Exception):
 class Client:
     """One merchant's connection; `address` is asked anew for every request, as it moves with a restart."""
 
-    def __init__(self, address: Callable[[], str], key: str, notebook: Notebook) -> None:
+    def __init__(
+        self, address: Callable[[], str], key: str, notebook: Notebook, *, patience_seconds: float = ANSWER_SECONDS_MAX
+    ) -> None:
         self._address = address
+        self._patience_seconds = patience_seconds
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(20, connect=2),
@@ -135,7 +138,7 @@ class Client:
         return f"{self._address()}/v1{path}"
 
     async def _insist(self, send: Callable[[], Any], what: str) -> httpx.Response:
-        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        deadline = time.monotonic() + self._patience_seconds
         last: object = None
         while time.monotonic() < deadline:
             try:
@@ -150,7 +153,7 @@ class Client:
                     self._notebook.complaints.append(f"{what} was answered {last}")
             self._notebook.retries += 1
             await asyncio.sleep(PAUSE_SECONDS)
-        raise NoAnswer(f"{what}: no answer in {ANSWER_SECONDS_MAX:g} s, last {last}")
+        raise NoAnswer(f"{what}: no answer in {self._patience_seconds:g} s, last {last}")
 
 
 def _try_again(answer: httpx.Response) -> bool:

@@ -28,6 +28,9 @@ from tests.simulation.parts import environment_of
 READY_SECONDS_MAX = 60.0
 DEATH_SECONDS_MAX = 20.0
 LOOK_SECONDS = 0.02
+PATIENCE_SECONDS = 600.0
+WALKERS_MAX = 12
+"""So many paths may be under way at once; then a life is left alone until most have come to an end."""
 OCCURRENCES_MAX = 3
 """How often one point is died at within one path: the second round trip of the poster is another effect."""
 
@@ -48,6 +51,7 @@ class Target:
 class Report:
     """What came of the campaign."""
 
+    discovered: int = 0
     targets: list[Target] = field(default_factory=list)
     deaths: int = 0
     unreached: list[str] = field(default_factory=list)
@@ -124,21 +128,33 @@ class Campaign:
         self.report = Report()
         self._lives = Lives(instance)
         self._last_words = instance.home.folder / "last-words"
-        self._client = Client(lambda: instance.api_url, instance.secrets.test_key, notebook)
+        self._client = Client(
+            lambda: instance.api_url, instance.secrets.test_key, notebook, patience_seconds=PATIENCE_SECONDS
+        )
         self._walkers: set[asyncio.Task[None]] = set()
 
-    async def run(self, *, every: int = 1, paths: Sequence[Path] = PATHS) -> None:
-        """Discover all points, then die at each `every`-th of them."""
+    async def run(self, *, every: int = 1, offset: int = 0, paths: Sequence[Path] = PATHS) -> None:
+        """Discover all points, then die at each `every`-th of them, beginning with the `offset`-th."""
         await self._live()
         await self._client.post("/accounts", {"id": ACCOUNT, "currency": "EUR"}, "crash_account")
         await self._client.post(f"/accounts/{ACCOUNT}/fund", {"amount": ACCOUNT_FUNDS_MINOR}, "crash_funds")
         targets = await self._discover(paths)
-        self.report.targets = targets[::every]
+        self.report.discovered = len(targets)
+        self.report.targets = targets[offset::every]
         for number, target in enumerate(self.report.targets):
             await self._die_at(target, f"crash_{number}")
         if not self._lives.is_alive():
             await self._live()
         await asyncio.gather(*self._walkers)
+
+    async def _rest(self) -> None:
+        """Live without dying until what earlier deaths interrupted has gone on to its end."""
+        while len(self._walkers) > 2:
+            done, _ = await asyncio.wait(self._walkers, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            for walker in done:
+                walker.result()
+            if not self._lives.is_alive():
+                await self._live()
 
     async def close(self) -> None:
         """Give everything back."""
@@ -176,6 +192,8 @@ class Campaign:
             context = await target.path.prepare(self._client, key) if target.path.prepare else {}
             if self._lives.is_alive():
                 break
+        if len(self._walkers) >= WALKERS_MAX:
+            await self._rest()
         self._last_words.unlink(missing_ok=True)
         await self._lives.order(arm=target.point, occurrence=target.occurrence, last_words=str(self._last_words))
         walker = asyncio.create_task(target.path.act(self._client, key, context))
