@@ -1,4 +1,4 @@
-"""The sandbox's faults that take time or tell untruths: outage and recovery, inquiries that lie, callbacks out of order."""
+"""Faults that take time or tell untruths: outage and recovery, inquiries that lie, callbacks out of order."""
 
 import asyncio
 import time

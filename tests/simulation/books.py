@@ -107,6 +107,21 @@ class Books:
             for debit, credit, amount in rows
         )
 
+    def moved_for(self, keys: set[str]) -> list[tuple[str, str, int]]:
+        """Return (key, account, net) of everything that is not as it was for objects these keys made.
+
+        Only keys that made their object count: a refused capture shares its charge with others.
+        """
+        rows = self._rows(
+            """SELECT k.key, a.code, sum(CASE e.direction WHEN 'credit' THEN e.amount_minor ELSE -e.amount_minor END)
+            FROM idempotency_keys k JOIN movements m ON m.reference = k.object_id
+            JOIN entries e ON e.movement_id = m.id JOIN accounts a ON a.id = e.account_id
+            WHERE k.route IN ('/v1/charges', '/v1/refunds', '/v1/payouts', '/v1/transfers')
+            GROUP BY k.key, a.code
+            HAVING sum(CASE e.direction WHEN 'credit' THEN e.amount_minor ELSE -e.amount_minor END) <> 0"""
+        )
+        return [(key, _name_of(code), int(net)) for key, code, net in rows if key in keys]
+
     def claimed_keys(self) -> set[str]:
         """Return every idempotency key that was ever taken."""
         return {key for (key,) in self._rows("SELECT key FROM idempotency_keys")}

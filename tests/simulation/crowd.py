@@ -7,6 +7,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ class Notebook:
     documents: dict[str, Document] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     retries: int = 0
+    manners: Counter[str] = field(default_factory=Counter)
     done: int = 0
 
     def note(self, document: Document) -> None:
@@ -122,7 +124,9 @@ class Client:
         try:
             async with asyncio.timeout(patience_seconds):
                 await self._http.post(self._url(path), json=body, headers={"Idempotency-Key": key})
-        except (TimeoutError, httpx.TransportError):
+        except TimeoutError:
+            self._notebook.manners["hung up before the answer"] += 1
+        except httpx.TransportError:
             return
 
     async def settle(self, path: str, document: Document, *, seconds: float) -> Document:
@@ -247,8 +251,11 @@ class StoryTeller:
         if step.manners is Manners.IMPATIENT:
             await self._client.hang_up(path, body, step.key, step.patience_seconds)
         times = 3 if step.manners is Manners.TWICE else 1
+        if times > 1:
+            self._notebook.manners["sent three times at once"] += 1
         answers = list(await asyncio.gather(*(self._client.post(path, body, step.key) for _ in range(times))))
         if step.manners is Manners.FORGETFUL:
+            self._notebook.manners["asked again after the answer"] += 1
             answers.append(await self._client.post(path, body, step.key))
         self._compare(step, answers)
         if step.manners is Manners.FICKLE:
@@ -268,5 +275,6 @@ class StoryTeller:
         if first.status == 409:
             return  # A conflict of state is told without claiming the key.
         other = await self._client.post(path, {**body, "amount": body["amount"] + 1}, step.key)
+        self._notebook.manners["changed the body under the same key"] += 1
         if (other.status, other.code) != (422, "idempotency_key_reused"):
             self._notebook.complaints.append(f"{step.key} with another amount was answered {other}")

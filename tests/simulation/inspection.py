@@ -2,16 +2,18 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from temporalio.client import Client as TemporalClient
 
 from tests.e2e.shop import Shop, World
-from tests.simulation.auditor import FINAL_STATUSES, Auditor, Document
+from tests.simulation.auditor import FINAL_STATUSES, Auditor, Document, object_of
 from tests.simulation.books import Books
 from tests.simulation.crowd import Notebook
+from tests.simulation.event_audit import event_findings
 
 REST_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.5
@@ -28,17 +30,34 @@ class Verdict:
     seconds: float = 0.0
     statuses: dict[str, int] = field(default_factory=dict)
     chaos: list[str] = field(default_factory=list)
+    events: int = 0
+    rail_operations: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    kills: dict[str, int] = field(default_factory=dict)
+    manners: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, int] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+
+    def document(self) -> Document:
+        """Everything, for a report."""
+        return asdict(self)
 
     def __str__(self) -> str:
         lines = [
             f"seed {self.seed}: {self.requests} keyed requests, {self.retries} retries, {self.seconds:.0f} s",
             *self.chaos,
-            ", ".join(f"{count} {status}" for status, count in sorted(self.statuses.items())),
+            _listed("statuses", self.statuses),
+            _listed("faults met", self.faults),
+            _listed("killed", self.kills),
+            _listed("manners", self.manners),
             *(f"FINDING {finding}" for finding in self.findings),
             "the books equal the rails' truth" if not self.findings else f"{len(self.findings)} findings",
         ]
         return "\n".join(lines)
+
+
+def _listed(what: str, counts: Mapping[str, int]) -> str:
+    return f"{what}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 class Inspection:
@@ -58,18 +77,22 @@ class Inspection:
         """Fill in the verdict."""
         self._world.heal()
         auditor = self._await_rest()
+        truth = self._world.truth()
+        self._verdict.faults, self._verdict.rail_operations = truth.get("faults", {}), len(truth["operations"])
         expected = auditor.derive()
         self._verdict.findings += expected.findings
         self._verdict.findings += self._books.violations()
         self._compare("balance", expected.balances, self._books.balances())
         self._compare("booking on a rail's clearing account", expected.effects, self._books.clearing_effects())
         self._compare("hold", expected.holds, self._books.open_holds())
+        self._check_events()
+        self._check_refusals_moved_nothing(truth)
         self._check_nothing_is_lost_or_extra()
         self._check_api(expected.balances)
         self._check_workflows(auditor)
         for document in self._notebook.documents.values():
             name = f"{document['object']} {document['status']}"
-            self._verdict.statuses[name] = self._verdict.statuses.get(name, 0) + 1
+            self._count(self._verdict.statuses, name)
         for client in (self._shop, self._admin, self._world):
             client.close()
 
@@ -111,6 +134,39 @@ class Inspection:
                 self._verdict.findings.append(
                     f"{what} {name}: the world says {expected.get(name, 0)}, the books say {actual.get(name, 0)}"
                 )
+
+    def _check_events(self) -> None:
+        events = self._shop.events()
+        disputes = {dispute["id"]: dispute for dispute in self._shop.every("/disputes")}
+        self._verdict.events = len(events)
+        self._verdict.findings += event_findings(events, {**self._notebook.documents, **disputes})
+
+    def _check_refusals_moved_nothing(self, truth: Document) -> None:
+        """A request that never got a 2xx left no money moved: not at a rail, not in the books."""
+        told: dict[str, set[int]] = {}
+        for answer in self._notebook.answers:
+            told.setdefault(answer.key, set()).add(answer.status)
+            self._count(self._verdict.answers, str(answer.status))
+        refused = {key for key, statuses in told.items() if min(statuses) >= 400}
+        for key, account, moved in self._books.moved_for(refused):
+            self._verdict.findings.append(f"{key} was refused, yet {moved} moved on {account}")
+
+        done = Counter(
+            answer.document["id"]
+            for answer in {answer.key: answer for answer in self._notebook.answers if answer.status < 300}.values()
+            if answer.document is not None and answer.path.endswith(("/capture", "/void"))
+        )
+        ordered = Counter(
+            object_of(row["rail_key"])
+            for row in truth["operations"]
+            if row["kind"] in ("capture", "void") and row["outcome"] == "approved"
+        )
+        for charge, count in (ordered - done).items():
+            self._verdict.findings.append(f"{count} captures or voids of {charge} happened that no client was told of")
+
+    @staticmethod
+    def _count(counts: dict[str, int], name: str) -> None:
+        counts[name] = counts.get(name, 0) + 1
 
     def _check_nothing_is_lost_or_extra(self) -> None:
         listed = {document["id"] for path in COLLECTIONS.values() for document in self._shop.every(path)}

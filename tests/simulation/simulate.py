@@ -10,7 +10,7 @@ from tests.simulation.inspection import Inspection, Verdict
 from tests.simulation.stories import ACCOUNT_FUNDS_MINOR, ACCOUNTS, Teller
 
 
-def simulate(instance: LedgerlineInstance, seed: int, operations: int) -> Verdict:
+def simulate(instance: LedgerlineInstance, seed: int, operations: int, *, kills: int = 6) -> Verdict:
     """Run a world on an instance of its own and audit it. Call it from the main thread."""
     started = time.monotonic()
     shop = Shop(instance.sandbox["api_url"], instance.sandbox["test_key"])
@@ -24,7 +24,7 @@ def simulate(instance: LedgerlineInstance, seed: int, operations: int) -> Verdic
     for transfer in shop.every("/transfers"):
         crowd.notebook.note(transfer)
     shop.close()
-    chaos = Chaos(instance, seed, crowd)
+    chaos = Chaos(instance, seed, crowd, kills=kills)
     crowd.start()
     chaos.run()
     verdict = Verdict(
@@ -32,6 +32,8 @@ def simulate(instance: LedgerlineInstance, seed: int, operations: int) -> Verdic
         requests=len({answer.key for answer in crowd.notebook.answers}),
         retries=crowd.notebook.retries,
         chaos=chaos.log,
+        kills=dict(chaos.kills),
+        manners=dict(crowd.notebook.manners),
         findings=list(crowd.notebook.complaints),
     )
     Inspection(instance.sandbox, crowd.notebook, verdict).run()
