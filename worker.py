@@ -27,6 +27,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.assessment import AssessmentActivities
 from activities.book import BookActivities
 from activities.codec import EncryptionCodec, data_converter, open_codec
+from activities.ledger_periods import LedgerPeriodActivities
 from activities.rail_notices import NoticeActivities
 from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
@@ -199,6 +200,7 @@ def build_background_worker(parts: Parts) -> Worker | None:
     """
     notices = NoticeActivities(parts.inbox)
     activities: list[Callable[..., Any]] = [
+        LedgerPeriodActivities(parts.pool).extend_ledger_periods,
         notices.collect_rail_notices,
         notices.deliver_rail_notices,
         parts.webhook_activities.deliver_webhooks,

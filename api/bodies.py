@@ -257,6 +257,8 @@ _OWN_KINDS = {
     "amount_must_be_positive",
     "amount_too_large",
     "card_number_not_allowed",
+    "evidence_name_invalid",
+    "evidence_size_invalid",
     "metadata_too_long",
     "payout_not_supported",
     "return_url_invalid",

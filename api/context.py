@@ -31,12 +31,16 @@ class Core:
         Raises:
             Problem: 422, there is no such rail. Not retryable.
         """
-        if name == "auto":
+        if name == "auto" or self.rail_can(name, flow):
             return
-        for profile in self.services.rails.profiles():
-            if profile["rail"] == name and flow in profile.get("flows", (flow,)):
-                return
         raise Problem(422, "unknown_rail", f"No rail of this name can {flow}; see GET /v1/rails.", param="rail")
+
+    def rail_can(self, name: str, flow: str) -> bool:
+        """Tell whether there is a rail of this name that can do `flow`."""
+        return any(
+            profile["rail"] == name and flow in profile.get("flows", (flow,))
+            for profile in self.services.rails.profiles()
+        )
 
     def challenge_url(self, charge_id: str, mode: Mode) -> str:
         """Return where a customer would authenticate: the sandbox's page in test mode."""

@@ -22,7 +22,7 @@ At = Annotated[
     str | None,
     Query(max_length=40, description="RFC 3339; now when it is not given.", json_schema_extra=DATE_TIME),
 ]
-Status = Annotated[str | None, Query(pattern=r"^[a-z_]{1,20}$")]
+Status = Annotated[str | None, Query(pattern=r"^[a-z_]{1,30}$")]
 OfCharge = Annotated[str | None, Query(pattern=r"^ch_[a-z0-9]{1,60}$", description="Only those of this charge.")]
 After = Annotated[str | None, Query(pattern=ID_PATTERN, description="The id after which the page starts.")]
 

@@ -28,7 +28,7 @@ _BOUND = (
     "SELECT (coalesce((SELECT sum(r.amount_minor) FROM refunds r"
     " WHERE r.charge_id = %(id)s AND r.status <> 'failed'), 0)"
     " + coalesce((SELECT sum(d.amount_minor) FROM disputes d"
-    " WHERE d.charge_id = %(id)s AND d.status <> 'won'), 0))::bigint AS bound"
+    " WHERE d.charge_id = %(id)s AND d.status <> 'won' AND d.status NOT LIKE 'warning%%'), 0))::bigint AS bound"
 )
 
 

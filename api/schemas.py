@@ -220,22 +220,6 @@ class Balance(Shown):
     version: int
 
 
-class Dispute(Shown):
-    """A chargeback."""
-
-    id: str
-    object: Literal["dispute"]
-    status: Literal["needs_response", "under_review", "won", "lost"]
-    charge: str
-    amount: int
-    fee: int
-    currency: str
-    account: str
-    rail: str
-    reason: str | None
-    created_at: str
-
-
 class ExceptionShown(Shown):
     """Something a person must look at."""
 

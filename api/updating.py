@@ -34,6 +34,7 @@ _STATE_CODES = {
         "declined": "charge_declined",
         "expired": "authorization_expired",
     },
+    "dispute": {"won": "dispute_closed", "lost": "dispute_closed", "warning_closed": "dispute_closed"},
     "transfer": {
         "settled": "transfer_already_settled",
         "voided": "transfer_voided",

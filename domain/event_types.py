@@ -63,7 +63,17 @@ EVENT_TYPES: tuple[EventType, ...] = (
         expired="A pending transfer ran out of time and its money was released.",
         failed="A transfer was refused; nothing moved.",
     ),
-    *_types("dispute", created="A cardholder's bank took the money of a charge back."),
+    *_types(
+        "dispute",
+        created="A cardholder's bank asks about a charge, or took its money back; `kind` says which.",
+        updated="Evidence was kept, or the time for it went by.",
+        escalated="An inquiry has become a chargeback: the money was taken now.",
+        evidence_submitted="The rail has the merchant's evidence.",
+        evidence_refused="The rail did not take the evidence.",
+        won="The bank decided for the merchant: the money is back.",
+        lost="The bank decided against the merchant, or no evidence came in time: the money stays away.",
+        closed="An inquiry ended without a chargeback; nothing had moved.",
+    ),
     *_types("exception", opened="Something does not fit and a person must look at it."),
     *_types(
         "fx_quote",

@@ -274,7 +274,10 @@ class AccountFunded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargebackReceived:
-    """The cardholder's bank took money of a charge back; posts even past the account's limit."""
+    """The cardholder's bank took money of a charge back; posts even past the account's limit.
+
+    `to_suspense`: the account is closed, so the loss waits there for a person.
+    """
 
     fact: Literal["chargeback_received"] = "chargeback_received"
     dispute_id: str
@@ -283,6 +286,21 @@ class ChargebackReceived:
     amount_minor: int
     fee_minor: int
     currency: str
+    to_suspense: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeWon:
+    """The cardholder's bank gave the money of a chargeback back; `fee_returned_minor` of its fee with it."""
+
+    fact: Literal["dispute_won"] = "dispute_won"
+    dispute_id: str
+    account: str
+    rail: str
+    amount_minor: int
+    fee_returned_minor: int
+    currency: str
+    to_suspense: bool = False
 
 
 Fact = (
@@ -306,4 +324,5 @@ Fact = (
     | CurrencyExchanged
     | AccountFunded
     | ChargebackReceived
+    | DisputeWon
 )

@@ -70,6 +70,11 @@ def void_operation(charge_id: str) -> str:
     return f"{charge_id}.void"
 
 
+def evidence_operation(dispute_id: str, tag: str) -> str:
+    """Return the operation id of handing evidence to a rail."""
+    return f"{dispute_id}.evidence-{tag}"
+
+
 def account_code(merchant_id: str, mode: Mode, account_id: str) -> str:
     """Return the ledger's name of a merchant's account; ids are unique per merchant and mode."""
     return f"{merchant_id}/{mode}/{account_id}"

@@ -5,6 +5,7 @@ One vocabulary for signed callbacks, collected files and watched chains. Decides
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,13 +15,18 @@ from domain.rail import RailAnswer
 class InboundKind(StrEnum):
     """What a notice is about.
 
-    OUTCOME: how an order went, or only that there is news of it. CHARGEBACK: a cardholder's bank took money
-    back. REFUND_FAILED, PAYOUT_FAILED, PAYOUT_RETURNED: money the rail had answered for came back;
-    PAYOUT_PAID: it says yes once more.
+    OUTCOME: how an order went, or only that there is news of it. INQUIRY: a cardholder's bank asks; CHARGEBACK:
+    it took money back; DISPUTE_…: what came of either, under the same reference. REFUND_FAILED, PAYOUT_FAILED,
+    PAYOUT_RETURNED: money the rail had answered for came back; PAYOUT_PAID: it says yes once more.
     """
 
     OUTCOME = "outcome"
+    INQUIRY = "inquiry"
     CHARGEBACK = "chargeback"
+    DISPUTE_ESCALATED = "dispute.escalated"
+    DISPUTE_CLOSED = "dispute.closed"
+    DISPUTE_WON = "dispute.won"
+    DISPUTE_LOST = "dispute.lost"
     REFUND_FAILED = "refund.failed"
     PAYOUT_PAID = "payout.paid"
     PAYOUT_FAILED = "payout.failed"
@@ -34,8 +40,8 @@ class InboundNotice:
     The order is named by `rail_key`, or by `rail_reference` (the rail's own name of it) where the rail doesn't
     repeat the key. `answer` is what the notice itself proves of an OUTCOME; None or a PENDING one only means
     that the rail is worth asking now. `reference` names the chargeback or return at the rail. `amount_minor`
-    and `currency` are the notice's own (a chargeback may differ from its charge); None: all of the order. Never
-    holds card data.
+    and `currency` are the notice's own (a chargeback may differ from its charge); None: all of the order.
+    `evidence_due_by`: the rail's own deadline for a dispute, where it states one. Never holds card data.
     """
 
     rail: str
@@ -48,11 +54,13 @@ class InboundNotice:
     amount_minor: int | None = None
     currency: str | None = None
     reason: str | None = None
+    evidence_due_by: datetime | None = None
 
     def __post_init__(self) -> None:
         assert self.event_id and self.rail
         assert self.rail_key or self.rail_reference, "a notice is about an order"
-        assert self.kind is not InboundKind.CHARGEBACK or (self.reference and self.amount_minor and self.currency)
+        disputes = self.kind in (InboundKind.INQUIRY, InboundKind.CHARGEBACK) or self.kind.startswith("dispute.")
+        assert not disputes or (self.reference and self.amount_minor and self.currency)
 
 
 class InboundStatus(StrEnum):

@@ -8,12 +8,19 @@ from domain.money import check_amount
 
 
 class NoticeKind(StrEnum):
-    """What a rail may tell. A refund fails, or a payout comes back, days after the rail had said yes."""
+    """What a rail may tell. A refund fails, or a payout comes back, days after the rail had said yes.
+
+    Of a dispute: what comes after its own workflow has ended.
+    """
 
     REFUND_FAILED = "refund.failed"
     PAYOUT_PAID = "payout.paid"
     PAYOUT_FAILED = "payout.failed"
     PAYOUT_RETURNED = "payout.returned"
+    DISPUTE_WON = "dispute.won"
+    DISPUTE_LOST = "dispute.lost"
+    DISPUTE_CLOSED = "dispute.closed"
+    DISPUTE_ESCALATED = "dispute.escalated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

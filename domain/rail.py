@@ -15,6 +15,7 @@ class Flow(StrEnum):
     VOID = "void"
     REFUND = "refund"
     PAYOUT = "payout"
+    EVIDENCE = "evidence"
 
 
 class Outcome(StrEnum):
@@ -52,6 +53,7 @@ class RailRequest:
     `rail_key` is the rail's idempotency key, persisted before the call. `original_rail_key` is the
     authorization a capture, void or refund is about. `resumed`: this key may have been sent before
     (a crash lies between), so a rail without idempotency is asked before it is told again.
+    `evidence` is the merchant's side of the dispute that the rail calls `dispute_reference`.
     """
 
     rail: str
@@ -68,6 +70,8 @@ class RailRequest:
     authentication: dict[str, str] | None = None
     deadline_seconds: float = 5.0
     resumed: bool = False
+    dispute_reference: str | None = None
+    evidence: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

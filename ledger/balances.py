@@ -127,7 +127,8 @@ _EFFECTIVE_CORRECTION = """
 _ENTRIES = """
     SELECT e.id AS number, a.code AS account, e.sequence, e.direction, e.amount_minor, a.currency, e.balance_minor,
         e.recorded_at, e.effective_at, m.key AS movement_key, m.kind, m.reference
-    FROM accounts a JOIN entries e ON e.account_id = a.id JOIN movements m ON m.id = e.movement_id
+    FROM accounts a JOIN entries e ON e.account_id = a.id
+    JOIN movements m ON m.id = e.movement_id AND m.recorded_at = e.recorded_at
     WHERE a.code = %(code)s
 """
 
@@ -234,7 +235,7 @@ async def merchant_totals(
         "SELECT m.currency, sum(e.amount_minor) FILTER (WHERE e.direction = 'debit')::bigint AS debits_minor,"
         " sum(e.amount_minor) FILTER (WHERE e.direction = 'credit')::bigint AS credits_minor"
         " FROM ledger_transactions t JOIN movements m ON m.ledger_transaction_id = t.id"
-        " JOIN entries e ON e.id IN (2 * m.id - 1, 2 * m.id)"
+        " JOIN entries e ON e.id IN (2 * m.id - 1, 2 * m.id) AND e.recorded_at = m.recorded_at"
         " WHERE t.merchant_id = %(merchant)s AND t.mode = %(mode)s AND e.recorded_at <= %(at)s"
         " GROUP BY m.currency ORDER BY m.currency",
         {"merchant": merchant_id, "mode": mode.value, "at": at},

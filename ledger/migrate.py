@@ -14,20 +14,25 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine, text
 
+from ledger.periods import EXTEND
+
 OWNER, APP, API = "ledgerline_owner", "ledgerline_app", "ledgerline_api"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_241_551_903
 _COLLISIONS = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation, psycopg.errors.InternalError_)
 
 
-def migrate(admin_url: str, *, app_password: str, api_password: str, owner_password: str | None = None) -> None:
-    """Create the roles if missing, set their passwords, and apply every migration not yet applied.
+def migrate(
+    admin_url: str, *, app_password: str, api_password: str, owner_password: str | None = None, revision: str = "head"
+) -> None:
+    """Create the roles if missing, set their passwords, apply every migration not yet applied, make periods ahead.
 
     Idempotent. Two at once on one database wait for one another. Without `owner_password` the
     owner can't log in (it then only owns).
 
     Args:
         admin_url: libpq URL of a superuser, or of a role that may create roles, on the database to migrate.
+        revision: the last one to apply; another than the newest is for tests of what comes after it.
 
     Raises:
         psycopg.OperationalError: the database could not be reached. Retryable.
@@ -37,7 +42,9 @@ def migrate(admin_url: str, *, app_password: str, api_password: str, owner_passw
         for role, password in ((OWNER, owner_password), (APP, app_password), (API, api_password)):
             _retry_collisions(admin, role, password)
         _give_schema(admin)
-        _upgrade(admin_url)
+        _upgrade(admin_url, revision)
+        if revision == "head":
+            admin.execute(EXTEND.encode())
 
 
 def _retry_collisions(admin: psycopg.Connection, role: str, password: str | None) -> None:
@@ -74,7 +81,7 @@ def _give_schema(admin: psycopg.Connection) -> None:
         )
 
 
-def _upgrade(admin_url: str) -> None:
+def _upgrade(admin_url: str, revision: str) -> None:
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(admin_url), poolclass=NullPool)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -82,5 +89,5 @@ def _upgrade(admin_url: str) -> None:
         connection.execute(text(f"SET ROLE {OWNER}"))
         connection.commit()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
     engine.dispose()

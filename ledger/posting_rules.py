@@ -241,10 +241,20 @@ def _account_funded(book: _Book, fact: facts.AccountFunded) -> Iterable[Movement
 
 
 def _chargeback_received(book: _Book, fact: facts.ChargebackReceived) -> Iterable[Movement]:
-    account, clearing = book.owned(fact.account), book.clearing(fact.rail)
+    account = book.suspense() if fact.to_suspense else book.owned(fact.account)
+    clearing = book.clearing(fact.rail)
     yield book.movement("chargeback", "chargeback", account, clearing, fact.amount_minor, past_limits=True)
     if fact.fee_minor:
         yield book.movement("fee", "dispute_fee", account, book.fees(), fact.fee_minor, past_limits=True)
+
+
+def _dispute_won(book: _Book, fact: facts.DisputeWon) -> Iterable[Movement]:
+    account = book.suspense() if fact.to_suspense else book.owned(fact.account)
+    clearing = book.clearing(fact.rail)
+    yield book.movement("reinstated", "dispute_reinstated", clearing, account, fact.amount_minor, past_limits=True)
+    if fact.fee_returned_minor:
+        fee = fact.fee_returned_minor
+        yield book.movement("fee-returned", "dispute_fee_returned", book.fees(), account, fee, past_limits=True)
 
 
 _Rule = Callable[[_Book, Any], Iterable[Movement]]
@@ -269,5 +279,6 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.CurrencyExchanged: ("transfer_id", _currency_exchanged),
     facts.AccountFunded: ("transfer_id", _account_funded),
     facts.ChargebackReceived: ("dispute_id", _chargeback_received),
+    facts.DisputeWon: ("dispute_id", _dispute_won),
 }
 """The field that names the object, and the rule, for every fact there is (a test counts them)."""

@@ -91,10 +91,26 @@ ledger_transactions = Table(
     _instant("recorded_at"),
     _bytes("fingerprint"),
 )
+ledger_periods = Table(
+    "ledger_periods",
+    metadata,
+    _instant("upper_at", key=True),
+    _instant("lower_at"),
+    _instant("archived_at", null=True),
+)
+movement_keys = Table(
+    "movement_keys",
+    metadata,
+    _text("key", key=True),
+    _big("movement_id"),
+    _big("amount_minor"),
+    _bytes("fingerprint"),
+)
+# Partitioned by recorded_at (see `ledger/migrations/sql/periods.sql`): ids are unique by partition and by the clock.
 movements = Table(
     "movements",
     metadata,
-    _big("id", key=True),
+    _big("id"),
     _text("key"),
     _big("ledger_transaction_id"),
     _big("debit_account_id"),
@@ -107,12 +123,11 @@ movements = Table(
     _text("hold_key", null=True),
     _instant("recorded_at"),
     _instant("effective_at"),
-    _bytes("fingerprint"),
 )
 entries = Table(
     "entries",
     metadata,
-    _big("id", key=True),
+    _big("id"),
     _big("movement_id"),
     _big("account_id"),
     _big("sequence"),

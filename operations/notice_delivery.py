@@ -6,7 +6,7 @@ for a person, with an exception.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -21,7 +21,7 @@ from domain.ledger import AuditDraft, Posting, Record, RecordKind
 from domain.money import format_amount
 from domain.notice import NoticeKind, RailNotice
 from domain.rail import DEFINITE_OUTCOMES, Outcome
-from operations.chargebacks import start_dispute
+from operations.disputes import NEWS, OPENINGS, dispute_names, read_dispute_terms, start_dispute, tell_dispute
 from operations.notice_store import Progress
 from operations.starting_once import start_once
 from workflows.rail_notice import RailNoticeWorkflow, StartRailNotice
@@ -42,6 +42,10 @@ _LATE_WORD_ABOUT = {
     NoticeKind.PAYOUT_PAID: "po_",
     NoticeKind.PAYOUT_FAILED: "po_",
     NoticeKind.PAYOUT_RETURNED: "po_",
+    NoticeKind.DISPUTE_WON: "dp_",
+    NoticeKind.DISPUTE_LOST: "dp_",
+    NoticeKind.DISPUTE_CLOSED: "dp_",
+    NoticeKind.DISPUTE_ESCALATED: "dp_",
 }
 _BY_KEY = _ATTEMPT.format(named="a.id = %(rail_key)s")
 _BY_REFERENCE = _ATTEMPT.format(named="a.document ->> 'rail_reference' = %(rail_reference)s")
@@ -76,11 +80,10 @@ class NoticeDelivery:
         matched = await self._match(notice)
         if matched is None:
             return Progress(status=InboundStatus.UNMATCHED, detail="No order of ours has this key or reference.")
-        if notice.kind is InboundKind.CHARGEBACK:
-            dispute_id = await start_dispute(
-                self._temporal, notice, merchant_id=matched.merchant_id, mode=matched.mode, charge=matched.document
-            )
-            return Progress(status=InboundStatus.HANDLED, object_id=dispute_id)
+        if notice.kind in OPENINGS:
+            return await self._open_dispute(notice, matched)
+        if notice.kind in NEWS:
+            return await self._tell_dispute(notice, matched)
         if notice.kind is InboundKind.OUTCOME:
             return await self._deliver_outcome(notice, matched)
         return await self._deliver_late_word(NoticeKind(notice.kind.value), notice, matched)
@@ -101,6 +104,32 @@ class NoticeDelivery:
             object_id=row["object_id"],
             document=row["document"],
         )
+
+    async def _open_dispute(self, notice: InboundNotice, matched: Matched) -> Progress:
+        merchant_id, mode, charge = matched.merchant_id, matched.mode, matched.document
+        if not matched.object_id.startswith("ch_"):
+            return await self._keep(notice, matched, f"A dispute is not about {matched.object_id}.")
+        terms = await read_dispute_terms(self._pool, merchant_id=merchant_id, mode=mode, charge=charge)
+        dispute_id = await start_dispute(
+            self._temporal, notice, terms, merchant_id=merchant_id, mode=mode, charge=charge
+        )
+        return Progress(status=InboundStatus.HANDLED, object_id=dispute_id)
+
+    async def _tell_dispute(self, notice: InboundNotice, matched: Matched) -> Progress:
+        """Tell a dispute what came next; after its end a run of its own applies or keeps the word."""
+        dispute_id, run_id = dispute_names(notice, matched.merchant_id, matched.mode)
+        if not await self._is_stored(dispute_id):
+            # Notices overtake one another: the one that opens the dispute may still be on its way.
+            return Progress(status=InboundStatus.UNMATCHED, detail="No dispute of ours has this reference.")
+        if not await tell_dispute(self._temporal, notice, NEWS[notice.kind], dispute_run=run_id):
+            about = replace(matched, object_id=dispute_id)
+            return await self._deliver_late_word(NoticeKind(notice.kind.value), notice, about)
+        return Progress(status=InboundStatus.HANDLED, object_id=dispute_id)
+
+    async def _is_stored(self, dispute_id: str) -> bool:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT FROM disputes WHERE id = %s", (dispute_id,))
+            return await cursor.fetchone() is not None
 
     async def _deliver_outcome(self, notice: InboundNotice, matched: Matched) -> Progress:
         told = notice.answer.outcome if notice.answer is not None else Outcome.PENDING

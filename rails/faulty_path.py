@@ -38,7 +38,7 @@ class FaultyPath:
         assert parts.scheme == "http" and parts.hostname and parts.port
         self._host, self._upstream_port = parts.hostname, parts.port
         self._late_seconds = late_seconds
-        self._only = only
+        self.only = only
         self._fault: Fault | None = None
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -95,7 +95,7 @@ class FaultyPath:
             writer.close()
 
     async def _answer(self, call: _Call, writer: asyncio.StreamWriter) -> None:
-        fault = self._fault if self._only in call.body else None
+        fault = self._fault if self.only in call.body else None
         self._fault = self._fault if fault is None else None
         steps: dict[Fault | None, Callable[[], Awaitable[bytes | None]]] = {
             None: lambda: self._forward(call),

@@ -17,7 +17,10 @@ from rails.records import RailRecords
 
 ENTRY_POINT_GROUP = "ledgerline.rails"
 
-CONNECTORS = (EntryPoint(name="usdc", value="rails.adapters.usdc.adapter:build", group=ENTRY_POINT_GROUP),)
+CONNECTORS = (
+    EntryPoint(name="stripe", value="rails.adapters.stripe.adapter:build", group=ENTRY_POINT_GROUP),
+    EntryPoint(name="usdc", value="rails.adapters.usdc.adapter:build", group=ENTRY_POINT_GROUP),
+)
 """Connectors of this repository, loaded only when a line asks for them."""
 
 RailFactory = Callable[[RailConfiguration], Iterable[RailAdapter]]

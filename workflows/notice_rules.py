@@ -4,13 +4,13 @@ The rail moved the money, so our books follow it at once (semantics rules 18 and
 something told before is never applied: it becomes an exception for a person.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from domain.facts import Fact, PayoutReturned, RefundReversed
+from domain.facts import DisputeWon, Fact, PayoutReturned, RefundReversed
 from domain.identifiers import encode_base32
 from domain.ledger import Record, RecordKind
 from domain.notice import NoticeKind, RailNotice
@@ -49,6 +49,8 @@ def rule_on(notice: RailNotice, document: Document, now: datetime) -> Ruling:
     """Return what the notice means for the object as it is stored."""
     if document.get("rail_notice") == _name(notice):
         return _KNOWN
+    if document["object"] == "dispute":
+        return _dispute_told(notice, document)
     if document["status"] in OPEN_STATUSES:
         return Ruling(verdict=Verdict.WAIT)
     if (document["amount"], document["currency"]) != (notice.amount_minor, notice.currency):
@@ -62,9 +64,8 @@ def rule_on(notice: RailNotice, document: Document, now: datetime) -> Ruling:
 
 def to_suspense(fact: Fact) -> Fact:
     """Return the same fact for an account that takes no money any more: a person decides whose it is."""
-    assert isinstance(fact, PayoutReturned | RefundReversed)
-    terms = {name: getattr(fact, name) for name in fact.__slots__ if name != "fact"}
-    return type(fact)(**{**terms, "to_suspense": True})
+    assert isinstance(fact, PayoutReturned | RefundReversed | DisputeWon)
+    return replace(fact, to_suspense=True)
 
 
 def notice_exception(notice: RailNotice, kind: str, detail: str, since: datetime) -> Record:
@@ -140,6 +141,32 @@ def _payout_told(notice: RailNotice, document: Document, now: datetime) -> Rulin
 
 def _name(notice: RailNotice) -> str:
     return f"{notice.kind}:{notice.reference}"
+
+
+def _dispute_told(notice: RailNotice, document: Document) -> Ruling:
+    """Return what a word about a dispute means after its workflow has ended: won and lost are final."""
+    status = document["status"]
+    if status == notice.kind.partition(".")[2] or (notice.kind, status) in _SAME_END:
+        return _KNOWN
+    if notice.kind is NoticeKind.DISPUTE_ESCALATED and status in ("needs_response", "under_review"):
+        return _KNOWN
+    if notice.kind not in (NoticeKind.DISPUTE_WON, NoticeKind.DISPUTE_LOST) or status != "needs_response":
+        return _contradicts(f"the dispute is {status}")
+    # Opened before disputes had a life of their own: no run waits for the rail's word, so it is followed here.
+    won = notice.kind is NoticeKind.DISPUTE_WON
+    fact = DisputeWon(
+        dispute_id=document["id"],
+        account=document["account"],
+        rail=document["rail"],
+        amount_minor=document["amount"],
+        fee_returned_minor=0,
+        currency=document["currency"],
+    )
+    ended = {**document, "status": "won" if won else "lost", "closed_reason": f"rail_{notice.kind.partition('.')[2]}"}
+    return Ruling(verdict=Verdict.APPLY, document=ended, event=notice.kind.value, fact=fact if won else None)
+
+
+_SAME_END = {(NoticeKind.DISPUTE_LOST, "warning_closed"), (NoticeKind.DISPUTE_CLOSED, "warning_closed")}
 
 
 def _contradicts(what: str) -> Ruling:

@@ -54,6 +54,14 @@ COLLECTION_TIMEOUT = timedelta(minutes=10)
 RETRY_NEXT_ROUND = RetryPolicy(maximum_attempts=2)
 """What repeats by schedule needs no retries of its own beyond a worker that died: the next round is near."""
 
+PERIODS_TIMEOUT = timedelta(minutes=15)
+"""Making a month takes milliseconds; looking at how large tables have grown may take minutes."""
+
+RETRY_PERIODS = RetryPolicy(
+    initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=5), maximum_attempts=50
+)
+"""A month isn't made while somebody reads for long: tried again for hours, then on the next day."""
+
 CHALLENGE_EXPIRY = timedelta(minutes=15)
 """How long a customer may take for a step-up before the charge is declined."""
 

@@ -153,6 +153,18 @@ class BookPort(ABC):
         """
 
 
+class LedgerPeriodPort(ABC):
+    """Looking after how the ledger grows."""
+
+    @abstractmethod
+    @activity.defn(name="extend_ledger_periods")
+    async def extend_ledger_periods(self) -> int:
+        """Make the partitions that are missing ahead of time; return how many. Idempotent.
+
+        Fails, and is retried, while somebody reads the books for longer than half a second.
+        """
+
+
 class WebhookPort(ABC):
     """Sending events to the merchants' endpoints."""
 

@@ -4,6 +4,7 @@ The posting's key is `{object}:{version}`, so a step that runs twice commits onc
 """
 
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from domain.charge import Charge, charge_document
@@ -159,8 +160,17 @@ def used_quote_record(quote: FxQuote, transfer_id: str) -> Record:
     return Record(kind=RecordKind.FX_QUOTE, id=used.id, version=used.version, document=quote_document(used))
 
 
-def dispute_posting(dispute: Dispute, *, event: str, facts: tuple[Fact, ...]) -> Posting:
-    """Return the commit of a dispute's new version."""
+def dispute_posting(
+    dispute: Dispute,
+    *,
+    event: str | None,
+    facts: tuple[Fact, ...] = (),
+    attempts: Steps = (),
+    claim: KeyClaim | None = None,
+    actor: str | None = None,
+    extra: tuple[Record, ...] = (),
+) -> Posting:
+    """Return the commit of a dispute's new version; by the rail itself unless an actor is named."""
     record = Record(
         kind=RecordKind.DISPUTE,
         id=dispute.id,
@@ -168,15 +178,35 @@ def dispute_posting(dispute: Dispute, *, event: str, facts: tuple[Fact, ...]) ->
         document=dispute_document(dispute),
         internal={"rail_reference": dispute.rail_reference},
     )
+    action = event or f"dispute.{dispute.status}"
     return Posting(
         key=f"{dispute.id}:{dispute.version}",
         merchant_id=dispute.merchant_id,
         mode=dispute.mode,
-        audit=_audit(f"rail:{dispute.rail}", event, dispute.id, dispute.version),
+        audit=_audit(actor or f"rail:{dispute.rail}", action, dispute.id, dispute.version),
         facts=facts,
-        records=(record,),
-        events=(EventDraft(type=event, object_id=dispute.id, version=dispute.version),),
+        records=(record, *map(attempt_record, attempts), *extra),
+        events=(EventDraft(type=event, object_id=dispute.id, version=dispute.version),) if event else (),
+        claim=claim,
     )
+
+
+def suspense_exception(dispute: Dispute, event: str | None, since: datetime) -> Record:
+    """Return the exception for money of a dispute whose account is closed: a person finds its owner."""
+    exception_id = f"exc_{dispute.id}_{(event or 'money').replace('.', '_')}"
+    document: dict[str, Any] = {
+        "id": exception_id,
+        "object": "exception",
+        "kind": "money_in_suspense",
+        "status": "open",
+        "subject": dispute.id,
+        "rail": dispute.rail,
+        "amount": dispute.amount_minor,
+        "currency": dispute.currency,
+        "detail": f"{event}: the account is closed, so the money is in suspense.",
+        "since": rfc3339(since),
+    }
+    return Record(kind=RecordKind.EXCEPTION, id=exception_id, version=1, document=document)
 
 
 def stored_posting(

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.postings import stored_posting
 
 Document = dict[str, Any]
-KINDS = {"re": RecordKind.REFUND, "po": RecordKind.PAYOUT}
+KINDS = {"re": RecordKind.REFUND, "po": RecordKind.PAYOUT, "dp": RecordKind.DISPUTE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class RailNoticeWorkflow:
         ruling: Ruling,
         extra: tuple[Record, ...] = (),
     ) -> PostingResult:
-        assert ruling.document is not None and ruling.event is not None and ruling.fact is not None
+        assert ruling.document is not None and ruling.event is not None
         version = stored.version + 1
         record = Record(kind=kind, id=notice.object_id, version=version, document=ruling.document)
         return await effects.post(
@@ -92,7 +92,7 @@ class RailNoticeWorkflow:
                 mode=notice.mode,
                 actor=f"rail:{notice.rail}",
                 event=ruling.event,
-                facts=(ruling.fact,),
+                facts=(ruling.fact,) if ruling.fact is not None else (),
                 extra=extra,
                 details={"reference": notice.reference, "reason": notice.reason or ""},
             )

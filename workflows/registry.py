@@ -4,6 +4,7 @@ from typing import Any
 
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
+from workflows.ledger_periods import LedgerPeriodsWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
@@ -19,4 +20,8 @@ PAYMENT_WORKFLOWS = (
     DisputeWorkflow,
     RailNoticeWorkflow,
 )
-BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (RailInboxWorkflow, WebhookDeliveryWorkflow)
+BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
+    LedgerPeriodsWorkflow,
+    RailInboxWorkflow,
+    WebhookDeliveryWorkflow,
+)

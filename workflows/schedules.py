@@ -23,6 +23,12 @@ class ScheduleRow:
 
 SCHEDULES: tuple[ScheduleRow, ...] = (
     ScheduleRow(
+        id="ledger-periods",
+        workflow="LedgerPeriodsWorkflow",
+        note="Makes partitions of the ledger for the months to come.",
+        daily_at_utc=(1, 15),
+    ),
+    ScheduleRow(
         id="rail-inbox",
         workflow="RailInboxWorkflow",
         note="Collects what rails don't send and brings to its order what is not through yet.",

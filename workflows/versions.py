@@ -1,4 +1,8 @@
 """Every patch id ever used in a workflow, with its date and when it may go. A snapshot test lists them."""
 
-PATCHES: dict[str, str] = {}
-"""patch id -> "added YYYY-MM-DD; removable YYYY-MM-DD: why". Empty: nothing has changed since the first release."""
+DISPUTE_LIFECYCLE = "dispute-lifecycle"
+
+PATCHES: dict[str, str] = {
+    DISPUTE_LIFECYCLE: "added 2026-11-26; removable 2027-03-01: disputes stay open until won or lost",
+}
+"""patch id -> "added YYYY-MM-DD; removable YYYY-MM-DD: why"."""

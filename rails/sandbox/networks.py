@@ -5,7 +5,7 @@ The core has its own idea of them (`rails/adapters/sandbox/profiles.py`), as wit
 
 from dataclasses import dataclass
 
-CARD_FLOWS = frozenset({"authorize", "capture", "void", "refund"})
+CARD_FLOWS = frozenset({"authorize", "capture", "void", "refund", "evidence"})
 PAYOUT_FLOWS = frozenset({"payout"})
 
 

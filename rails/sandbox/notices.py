@@ -125,3 +125,44 @@ def notices_after(operation: Operation) -> list[Notice]:
         )
         for number, (kind, reason) in enumerate(told, 1)
     ]
+
+
+def verdict_on(evidence: str) -> str | None:
+    """Return what the test bank makes of evidence: `winning_evidence` wins, `losing_evidence` loses, else it thinks.
+
+    Source: the words Stripe's test mode decides by (2024-11).
+    """
+    if "winning_evidence" in evidence:
+        return "won"
+    return "lost" if "losing_evidence" in evidence else None
+
+
+def changes_of(dispute: Dispute, step: str, amount: int | None) -> dict[str, Any]:
+    """Return what a step changes about a dispute: `escalate`, `won`, `lost` or `close`.
+
+    Raises:
+        ValueError: this dispute has no such step (any more).
+    """
+    inquiry, over = dispute.kind == "inquiry", dispute.status not in ("open", "under_review")
+    if over or step not in ("escalate", "won", "lost", "close") or inquiry != (step in ("escalate", "close")):
+        raise ValueError(f"a {dispute.kind} that is {dispute.status} has no step {step}")
+    if step == "escalate":
+        return {"kind": "chargeback", "status": "open", "amount": amount or dispute.amount}
+    return {"status": {"won": "won", "lost": "lost", "close": "closed"}[step]}
+
+
+def notice_of_step(dispute: Dispute, step: str, due_at: float) -> Notice:
+    """Return the notice of a step that was taken; won and escalated move money."""
+    kind = {"escalate": "escalated", "close": "closed"}.get(step, step)
+    return Notice(
+        id=f"rno_{secrets.token_hex(8)}",
+        type=f"dispute.{kind}",
+        rail=dispute.rail,
+        rail_key=dispute.rail_key,
+        reference=dispute.reference,
+        amount=dispute.amount,
+        currency=dispute.currency,
+        reason=dispute.reason,
+        due_at=due_at,
+        moves={"escalate": "debit", "won": "credit"}.get(step),
+    )

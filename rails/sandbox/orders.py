@@ -29,6 +29,8 @@ class Order:
     original: str | None = None
     capture: bool = False
     authenticated: bool = False
+    dispute: str | None = None
+    evidence: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,7 +88,9 @@ def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order
         raise MalformedOrderError("an authorization needs a source or a card")
     if kind == "payout" and not isinstance(destination, dict):
         raise MalformedOrderError("a payout needs a destination")
-    authentication = wire.get("authentication")
+    authentication, dispute, evidence = wire.get("authentication"), wire.get("dispute"), wire.get("evidence")
+    if kind == "evidence" and not (isinstance(dispute, str) and isinstance(evidence, dict)):
+        raise MalformedOrderError("evidence names its dispute and says something")
     return Order(
         rail=rail,
         rail_key=rail_key,
@@ -99,6 +103,8 @@ def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order
         destination=destination if isinstance(destination, dict) else {},
         original=original,
         capture=wire.get("capture") is True,
+        dispute=dispute if isinstance(dispute, str) else None,
+        evidence=" ".join(map(str, evidence.values())) if isinstance(evidence, dict) else None,
         authenticated=isinstance(authentication, dict) and authentication.get("result") == "success",
     )
 

@@ -140,6 +140,22 @@ class SandboxRails:
         lies = fault is not None and fault.kind == "lie_pending"
         return _answer(operation, operation.at if lies else self._truth.now(), undecided=lies)
 
+    async def decide_dispute(self, request: Request) -> Response:
+        """`POST /disputes/{id or reference}/{escalate|won|lost|close}`: play the bank; `{"amount"}` on escalating."""
+        dispute = self._truth.dispute(request.path_params["dispute"])
+        if dispute is None:
+            return _problem(404, "there is no such dispute")
+        try:
+            wire = json.loads(await request.body() or b"{}")
+            amount = wire.get("amount")
+            if amount is not None and (type(amount) is not int or amount <= 0):
+                raise ValueError("amount must be a positive integer in minor units")
+            step = request.path_params["step"]
+            self._truth.decide_dispute(dispute, step, amount=amount, due_at=self._truth.now())
+        except (ValueError, AttributeError) as error:
+            return _problem(409, str(error))
+        return JSONResponse({"id": dispute.id, "kind": dispute.kind, "status": dispute.status})
+
     async def tell_truth(self, request: Request) -> Response:
         """`GET /truth`: what was really done, for whoever compares the world's books with ours."""
         return JSONResponse(self._truth.document())
@@ -228,6 +244,7 @@ def build_app(truth: Truth, courier: CallbackCourier, faults: FaultPlan, refusin
     endpoints: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("POST", "/rails/{rail}/{kind}", rails.place_order),
         ("GET", "/rails/{rail}/operations/{rail_key:path}", rails.inquire),
+        ("POST", "/disputes/{dispute}/{step}", rails.decide_dispute),
         ("GET", "/truth", rails.tell_truth),
         ("GET", "/healthz", rails.show_health),
         ("POST", "/faults", rails.inject_fault),

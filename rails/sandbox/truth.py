@@ -14,10 +14,19 @@ from typing import Any
 
 from rails.sandbox.journal import Journal
 from rails.sandbox.networks import NETWORKS
-from rails.sandbox.notices import Dispute, Notice, dispute_of, notices_after
+from rails.sandbox.notices import (
+    Dispute,
+    Notice,
+    changes_of,
+    dispute_of,
+    notice_of_step,
+    notices_after,
+    verdict_on,
+)
 from rails.sandbox.orders import Operation, Order
 from rails.sandbox.scenarios import (
     APPROVES,
+    NOTICE_AFTER_SECONDS,
     REFUND_FAILS_AFTER_SECONDS,
     Conduct,
     conduct_of,
@@ -113,6 +122,8 @@ class Truth:
         operations: list[dict[str, Any]] = []
         pending: list[dict[str, Any]] = []
         for operation in self._operations.values():
+            if operation.kind == "evidence":
+                continue  # Words, not money: told with the dispute they are about.
             row = _truth_row(operation, now)
             (pending if row["outcome"] == "pending" else operations).append(row)
         return {
@@ -132,6 +143,8 @@ class Truth:
         network = NETWORKS[order.rail]
         if order.kind in ("capture", "void", "refund"):
             return self._judge_referring(order)
+        if order.kind == "evidence":
+            return "evidence", self._judge_evidence(order)
         if order.kind == "payout":
             scenario = scenario_of_destination(order.destination)
             if order.destination.get("type") not in network.destinations:
@@ -165,6 +178,39 @@ class Truth:
             )
             return original.scenario, late_no
         return original.scenario, APPROVES
+
+    def _judge_evidence(self, order: Order) -> Conduct:
+        """Take evidence for a dispute that is open; what it says decides, as at Stripe's test bank."""
+        dispute = self.dispute(order.dispute or "")
+        if dispute is None or dispute.rail != order.rail:
+            return _declines("dispute_not_found")
+        if dispute.status != "open":
+            return _declines("dispute_not_open")
+        self.change_dispute(dispute, status="under_review", evidence=order.evidence)
+        verdict = verdict_on(order.evidence or "")
+        if verdict is not None:
+            self.decide_dispute(dispute, verdict, due_at=self._clock() + NOTICE_AFTER_SECONDS)
+        return APPROVES
+
+    def dispute(self, name: str) -> Dispute | None:
+        """Return a dispute by its id or its reference."""
+        return next((one for one in self._disputes.values() if name in (one.id, one.reference)), None)
+
+    def change_dispute(self, dispute: Dispute, **changes: Any) -> None:
+        """Change a dispute, and write it down."""
+        for name, value in changes.items():
+            setattr(dispute, name, value)
+        self._journal.append({"line": "dispute_changed", "id": dispute.id, "changes": changes})
+
+    def decide_dispute(self, dispute: Dispute, step: str, *, amount: int | None = None, due_at: float) -> None:
+        """Take a dispute one step on and tell the merchant's side.
+
+        Raises:
+            ValueError: this dispute has no such step (any more). Nothing changed.
+        """
+        changes = changes_of(dispute, step, amount)
+        self.change_dispute(dispute, **changes)
+        self.announce(notice_of_step(dispute, step, due_at))
 
     def _refusal_by_balance(self, order: Order, original: Operation) -> str | None:
         captured, refunded, voided = self._standing(original)
@@ -265,6 +311,9 @@ class Truth:
             self._closed.add((line["rail"], line["rail_key"]))
         elif kind == "dispute":
             self._disputes[line["id"]] = Dispute(**line)
+        elif kind == "dispute_changed":
+            for name, value in line["changes"].items():
+                setattr(self._disputes[line["id"]], name, value)
         elif kind == "notice":
             self._notices[line["id"]] = Notice(**line)
         else:

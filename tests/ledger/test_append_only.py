@@ -17,6 +17,7 @@ APPEND_ONLY = (
     "audit_records",
     "idempotency_keys",
     "hold_changes",
+    "movement_keys",
 )
 FIRST_COLUMN = {
     "movements": "key",
@@ -26,6 +27,7 @@ FIRST_COLUMN = {
     "audit_records": "actor",
     "idempotency_keys": "key",
     "hold_changes": "account_id",
+    "movement_keys": "key",
 }
 
 

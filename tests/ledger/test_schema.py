@@ -22,10 +22,12 @@ TYPES = {
 COLUMNS = """
     SELECT c.table_name, c.column_name, c.data_type, c.is_nullable = 'YES', c.is_generated = 'ALWAYS'
     FROM information_schema.columns c WHERE c.table_schema = 'public' AND c.table_name <> 'alembic_version'
+        AND NOT (SELECT r.relispartition FROM pg_class r WHERE r.oid = format('public.%I', c.table_name)::regclass)
 """
 KEYS = """
     SELECT c.conrelid::regclass::text, a.attname FROM pg_constraint c
     JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+    JOIN pg_class r ON r.oid = c.conrelid AND NOT r.relispartition
     WHERE c.contype = 'p' AND c.connamespace = 'public'::regnamespace AND c.conrelid <> 'alembic_version'::regclass
 """
 

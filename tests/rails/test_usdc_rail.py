@@ -76,6 +76,12 @@ class UsdcBench(RailBench):
     async def heal(self) -> None:
         await self.path.heal()
 
+    async def told(self) -> dict[str | None, Outcome | None]:
+        """What the rail tells by itself of this wallet's orders."""
+        assert isinstance(self.adapter, UsdcRailAdapter)
+        notices = await self.adapter.collect_notices()
+        return {notice.rail_key: notice.answer and notice.answer.outcome for notice in notices}
+
     async def tend(self) -> None:
         """What the background does every few seconds, once."""
         assert isinstance(self.adapter, UsdcRailAdapter)
@@ -106,6 +112,9 @@ async def test_a_transfer_is_paid_at_depth_and_not_before(bench: UsdcBench) -> N
     bench.chain.mine()
     paid = await bench.ask(request)
     assert paid.outcome is Outcome.APPROVED and paid.final_funds
+    assert await bench.told() == {}
+    await bench.tend()
+    assert await bench.told() == {request.rail_key: paid.outcome}
     assert bench.effect(request.rail_key) == Effect("approved", request.amount_minor, 1)
 
 

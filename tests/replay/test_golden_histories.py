@@ -8,20 +8,23 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from tests.replay.scenarios import SCENARIOS
+from tests.replay.scenarios import RETIRED, SCENARIOS
 from workflows import ports, search_attributes
 from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
 from workflows.versions import PATCHES
 
 HISTORIES = Path(__file__).parent / "histories"
 WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
-PORTS = (ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort)
+PORTS = (
+    *(ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort),
+    ports.LedgerPeriodPort,
+)
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
 
 def test_every_scenario_is_recorded() -> None:
     recorded = {f"{path.parent.name}_{path.stem}" for path in RECORDED}
-    assert recorded == set(SCENARIOS)
+    assert recorded == set(SCENARIOS) | set(RETIRED)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -53,7 +56,8 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     )
     definitions = [getattr(one, "__temporal_workflow_definition") for one in WORKFLOWS]
     assert activities == [
-        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks", "inquire"),
+        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks"),
+        *("extend_ledger_periods", "inquire"),
         *("plan_payout", "post"),
         "read_object",
     ]
@@ -62,18 +66,20 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "RefundWorkflow": [],
         "PayoutWorkflow": [],
         "TransferWorkflow": ["post", "void"],
-        "DisputeWorkflow": [],
+        "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
         "RailInboxWorkflow": [],
+        "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
     }
     assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
         "ChargeWorkflow": ["rail_told"],
         "RefundWorkflow": ["rail_told"],
         "PayoutWorkflow": ["rail_told"],
+        "DisputeWorkflow": ["rail_told", "told"],
         "WebhookDeliveryWorkflow": ["wake"],
     }
-    assert PATCHES == {}
+    assert set(PATCHES) == {"dispute-lifecycle"}
     assert [key.name for key in search_attributes.ALL_KEYS] == [
         "LedgerlineMerchant",
         "LedgerlineKind",

@@ -7,7 +7,7 @@ of the public contract.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Document = dict[str, Any]
@@ -74,7 +74,12 @@ class Auditor:
     ) -> None:
         self._operations = truth["operations"]
         self._undecided = truth["pending"]
-        self._chargebacks = truth["disputes"]
+        self._chargebacks = [one for one in truth["disputes"] if one.get("kind", "chargeback") == "chargeback"]
+        self._came_back = {
+            object_of(one["rail_key"]): one
+            for one in truth.get("notices", ())
+            if one["moves"] == "credit" and not one["type"].startswith("dispute.")
+        }
         self._documents = documents
         self._disputes = {dispute["charge"]: dispute for dispute in disputes}
         self._for_a_person = {exception["subject"] for exception in open_exceptions}
@@ -93,6 +98,8 @@ class Auditor:
             self._book_fees(charge_id, amounts)
         for chargeback in self._chargebacks:
             self._book_chargeback(chargeback)
+        for notice in self._came_back.values():
+            self._book_return(notice)
         for document in self._documents.values():
             self._book_inside(document)
         return self._books
@@ -124,6 +131,11 @@ class Auditor:
                 continue
             happened = name in approved
             told = status in ("settled", "captured", "authorized", "voided", "expired", "succeeded", "paid", "returned")
+            if name in self._came_back:
+                ended = {"refund": "failed", "payout": "returned"}[kind]
+                if status != ended:
+                    self._find(f"{name} is {status}, but its money came back to us")
+                continue
             if kind != "transfer" and happened != told:
                 self._find(f"{name} is {status}, but at the rails it {'happened' if happened else 'never happened'}")
 
@@ -178,6 +190,24 @@ class Auditor:
         effect = Effect(
             rail=chargeback["rail"], currency=currency, direction="credit", amount=amount, object_id=dispute["id"]
         )
+        self._books.effects[effect] += 1
+        if chargeback.get("status") == "won":
+            # The bank gave the money back; the fee stays unless the merchant's plan says otherwise.
+            self._books.move(clearing, account, amount, currency)
+            if dispute.get("fee_returned"):
+                self._books.move("fee_revenue", account, dispute["fee_returned"], currency)
+            self._books.effects[replace(effect, direction="debit")] += 1
+
+    def _book_return(self, notice: Document) -> None:
+        """Money of a refund or payout that the rail had sent is here again: the merchant's, once."""
+        object_id, amount, currency = object_of(notice["rail_key"]), notice["amount"], notice["currency"]
+        document = self._documents.get(object_id)
+        if document is None:
+            self._find(f"{notice['rail']} returned {notice['rail_key']}, which no client was ever told of")
+            return
+        clearing = f"rail_clearing:{notice['rail']}"
+        self._books.move(clearing, document.get("account") or document["source"], amount, currency)
+        effect = Effect(rail=notice["rail"], currency=currency, direction="debit", amount=amount, object_id=object_id)
         self._books.effects[effect] += 1
 
     def _book_inside(self, document: Document) -> None:

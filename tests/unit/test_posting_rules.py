@@ -133,6 +133,15 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
             ("dp_1:fee", OWNED, FEES, 15, POST, None, True),
         ],
     ),
+    (
+        facts.DisputeWon(
+            dispute_id="dp_1", account=ACCOUNT, rail="alpha", amount_minor=300, fee_returned_minor=15, currency="EUR"
+        ),
+        [
+            ("dp_1:reinstated", CLEARING, OWNED, 300, POST, None, True),
+            ("dp_1:fee-returned", FEES, OWNED, 15, POST, None, True),
+        ],
+    ),
 ]
 
 

@@ -69,4 +69,4 @@ def test_profile_document_shows_prices() -> None:
     rails: Rails = build_rails(sandbox_url=NOWHERE)
     document = profile_document(rails.profile("card_alpha"))
     assert document["prices"]["EUR"] == {"basis_points": 90, "fixed": 10}
-    assert document["flows"] == ["authorize", "capture", "refund", "void"]
+    assert document["flows"] == ["authorize", "capture", "evidence", "refund", "void"]

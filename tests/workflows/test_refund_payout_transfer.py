@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from domain.dispute import Dispute
 from domain.fx import FxQuote, QuoteStatus
 from domain.identifiers import Mode
 from domain.ledger import Posting, Refusal, RefusalCode
@@ -17,7 +16,6 @@ from domain.refund import Refund
 from domain.transfer import Transfer
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
-from workflows.dispute import DisputeWorkflow, StartDispute
 from workflows.payout import PayoutWorkflow, StartPayout
 from workflows.policies import PAYMENTS_QUEUE
 from workflows.refund import RefundWorkflow, StartRefund
@@ -254,13 +252,3 @@ async def test_a_key_of_another_object_ends_the_run(world: World) -> None:
     ):
         assert (await run(world, workflow_run, start)) == {"object": "superseded", "key_taken_by": "other"}
     assert world.rails.orders == []
-
-
-async def test_chargeback_posts_once(world: World) -> None:
-    dispute = Dispute(
-        id="dp_1", charge="ch_1", rail="alpha", rail_reference="cb_1", account="acct_a", fee_minor=1500, **COMMON
-    )
-    for _ in range(2):
-        document = await run(world, DisputeWorkflow.run, StartDispute(dispute=dispute))
-        assert document["status"] == "needs_response"
-    assert world.book.facts() == ["chargeback_received"]

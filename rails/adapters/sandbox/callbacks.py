@@ -13,6 +13,10 @@ from domain.inbound import CallbackUnreadableError, InboundKind, InboundNotice
 _PRINTABLE = re.compile(r"[!-~]{1,200}")
 _KINDS = {
     "dispute.created": InboundKind.CHARGEBACK,
+    "dispute.escalated": InboundKind.DISPUTE_ESCALATED,
+    "dispute.closed": InboundKind.DISPUTE_CLOSED,
+    "dispute.won": InboundKind.DISPUTE_WON,
+    "dispute.lost": InboundKind.DISPUTE_LOST,
     "refund.failed": InboundKind.REFUND_FAILED,
     "payout.paid": InboundKind.PAYOUT_PAID,
     "payout.failed": InboundKind.PAYOUT_FAILED,
@@ -36,6 +40,8 @@ def read_notices(body: bytes, names: frozenset[str]) -> tuple[InboundNotice, ...
     if told.get("rail") not in names:
         raise CallbackUnreadableError("the notice is of no rail of the sandbox")
     kind, reference = _KINDS[told["type"]], _word(told, "reference")
+    if kind is InboundKind.CHARGEBACK and told.get("kind") == "inquiry":
+        kind = InboundKind.INQUIRY
     amount, currency, reason = told.get("amount"), told.get("currency"), told.get("reason")
     if type(amount) is not int or not 0 < amount <= AMOUNT_MINOR_MAX or currency not in EXPONENTS:
         raise CallbackUnreadableError("the notice has no amount")

@@ -7,7 +7,7 @@ from domain.currencies import EXPONENTS
 from domain.rail import Flow
 from rails.adapter import RailPrice, RailProfile
 
-CARD_FLOWS = frozenset({Flow.AUTHORIZE, Flow.CAPTURE, Flow.VOID, Flow.REFUND})
+CARD_FLOWS = frozenset({Flow.AUTHORIZE, Flow.CAPTURE, Flow.VOID, Flow.REFUND, Flow.EVIDENCE})
 NOT_FOUND_FINAL_AFTER_SECONDS = 6
 """Longer than an order is given; asking then also closes the key at the sandbox (`close=true`), so
 that even an order still under way is refused for good."""

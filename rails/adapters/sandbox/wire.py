@@ -42,6 +42,9 @@ def encode_order(request: RailRequest, card: CardDetails | None) -> bytes:
         order["destination"] = request.destination
     if request.original_rail_key is not None:
         order["original"] = request.original_rail_key
+    if request.evidence is not None:
+        order["dispute"] = request.dispute_reference
+        order["evidence"] = request.evidence
     if request.capture:
         order["capture"] = True
     if request.authentication is not None:

@@ -8,15 +8,16 @@ signed transaction stays valid. See docs/rails/usdc.md.
 import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
+from domain.inbound import InboundKind, InboundNotice
+from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailPace, RailRequest
 from rails.adapter import CardDetails, RailAdapter, RailPrice, RailProfile
 from rails.adapters.usdc.chain import Chain, Look, Standing, Terms, finality_of, revert_reason
 from rails.adapters.usdc.journal import ChainOrder, Journal, journal_pool
@@ -27,6 +28,12 @@ from rails.configuration import RailConfiguration, moves_real_money, required, s
 from rails.exchange import open_client
 
 CURRENCY = "USDC"
+ORDER_SECONDS = 2.0
+"""How long an order or a question may take; short enough for the fast path."""
+
+TOLD_FOR = timedelta(hours=1)
+"""For so long an order that ended is told of again; later its schedule of questions finds it."""
+
 _REVERTS = json.loads((Path(__file__).parent / "reverts.json").read_text("utf-8"))["reverts"]
 _DATABASE_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, OSError)
 
@@ -45,17 +52,19 @@ def build(configuration: RailConfiguration) -> Iterable[RailAdapter]:
         raise ValueError(f"the rail {name} has no address of a contract as its `token`")
     node = EvmNode(open_client(required(name, configuration, "url")))
     finality = finality_of(chain_name, configuration.get("confirmations"))
+    settlement_seconds = float(configuration.get("settlement_seconds", "900"))
     profile = RailProfile(
         name=name,
         kind="payout",
         flows=frozenset({Flow.PAYOUT}),
         prices={CURRENCY: RailPrice(basis_points=0, fixed_minor=int(configuration.get("fee_minor", "100000")))},
-        settlement_seconds=float(configuration.get("settlement_seconds", "900")),
+        settlement_seconds=settlement_seconds,
         final_funds=True,
         idempotent=True,
         not_found_final_after_seconds=None,
         approval_prior=0.98,
         payout_destinations=frozenset({"usdc"}),
+        pace=_pace(settlement_seconds),
         sandbox=not moves_real_money(name, configuration),
     )
     yield UsdcRailAdapter(
@@ -70,6 +79,11 @@ def build(configuration: RailConfiguration) -> Iterable[RailAdapter]:
         ),
         policy=KeeperPolicy.read(configuration),
     )
+
+
+def _pace(settlement_seconds: float) -> RailPace:
+    """Return the pace of a chain: asked a dozen times over twice the time a transfer usually takes to be final."""
+    return RailPace(deadline_seconds=ORDER_SECONDS, inquiry_delays_seconds=(settlement_seconds / 6,) * 12)
 
 
 class UsdcRailAdapter:
@@ -116,6 +130,20 @@ class UsdcRailAdapter:
             self._tending = None
         await self._node.aclose()
         await self._journal.aclose()
+
+    async def collect_notices(self) -> Sequence[InboundNotice]:
+        """Return how the orders that lately ended on the chain did; see `rails.adapter.NoticeCollector`."""
+        return [
+            InboundNotice(
+                rail=self._profile.name,
+                # An order that a deep reorganization opened again ends once more.
+                event_id=f"{order.rail_key}/{order.status}/{order.reorganizations}",
+                kind=InboundKind.OUTCOME,
+                rail_key=order.rail_key,
+                answer=_ended(order),
+            )
+            for order in await self._journal.ended_within(TOLD_FOR)
+        ]
 
     async def tend_once(self) -> None:
         """Look after every open order once, as the background does; for tools and tests."""
@@ -245,13 +273,8 @@ class UsdcRailAdapter:
             return
 
     async def _answer(self, order: ChainOrder) -> RailAnswer:
-        if order.status == "closed":
-            return _never()
-        if order.status == "confirmed":
-            return _paid(order.mined_hash)
-        if order.status == "reverted":
-            code = "transfer_reverted" if order.mined_hash else "nonce_used_elsewhere"
-            return _declined(code, DeclineClass.HARD, order.mined_hash)
+        if order.status != "open":
+            return _ended(order)
         look = await self._chain.look(order, final_block=await self._chain.final_block())
         return _read(look, order)
 
@@ -284,6 +307,16 @@ def _read(look: Look, order: ChainOrder) -> RailAnswer:
         )
     detail = "mined, not final yet" if look.standing is Standing.SHALLOW else "waiting to be mined"
     return RailAnswer(outcome=Outcome.PENDING, rail_reference=look.mined_hash or order.last.hash, detail=detail)
+
+
+def _ended(order: ChainOrder) -> RailAnswer:
+    if order.status == "closed":
+        return _never()
+    if order.status == "confirmed":
+        return _paid(order.mined_hash)
+    assert order.status == "reverted", order.status
+    code = "transfer_reverted" if order.mined_hash else "nonce_used_elsewhere"
+    return _declined(code, DeclineClass.HARD, order.mined_hash)
 
 
 def _paid(mined_hash: str | None) -> RailAnswer:

@@ -173,6 +173,12 @@ class Journal:
         """Return the orders that were mined in this block or later and counted as final."""
         return await self._several("o.status = 'confirmed' AND o.mined_block >= %s ORDER BY o.nonce", (block,))
 
+    async def ended_within(self, span: timedelta) -> list[ChainOrder]:
+        """Return the orders that ended lately, by nonce."""
+        return await self._several(
+            "o.status IN ('confirmed', 'reverted') AND o.ended_at >= clock_timestamp() - %s ORDER BY o.nonce", (span,)
+        )
+
     @asynccontextmanager
     async def tending(self) -> AsyncIterator[bool]:
         """Tell whether this process is the one that tends the wallet; it is until the block is left."""

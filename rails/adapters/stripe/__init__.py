@@ -1,0 +1,1 @@
+"""Connector for Stripe: PaymentIntents, or the older Charges."""

@@ -1,0 +1,116 @@
+"""Paths of disputes and of rails' late words, as scenarios that can be run on a real server and recorded."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from domain.rail import DeclineClass, Outcome, RailAnswer
+from tests.workflows.conftest import World
+from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, decline
+from tests.workflows.test_charge import status_is
+from tests.workflows.test_dispute import dispute, inquiry, opened, submit, tell
+from tests.workflows.test_rail_notice import refuse_closed, told
+from tests.workflows.test_refund_payout_transfer import PENDING, payout, refund, run
+from workflows.dispute_messages import DisputeNews
+from workflows.payout import PayoutWorkflow
+from workflows.policies import PAYMENTS_QUEUE
+from workflows.rail_notice import RailNoticeWorkflow
+from workflows.refund import RefundWorkflow
+
+Handle = WorkflowHandle[Any, Any]
+YES = RailAnswer(outcome=Outcome.APPROVED, final_funds=True)
+
+
+async def _start(world: World, workflow_run: Any, start: Any, name: str) -> Handle:
+    return await world.client.start_workflow(workflow_run, start, id=f"golden/{name}", task_queue=PAYMENTS_QUEUE)
+
+
+async def dispute_won_with_evidence(world: World) -> Handle:
+    handle = await opened(world)
+    await submit(handle, "k1", submit=False)
+    await submit(handle, "k2")
+    await tell(handle, DisputeNews.WON)
+    return handle
+
+
+async def dispute_lost(world: World) -> Handle:
+    handle = await opened(world)
+    await tell(handle, DisputeNews.LOST)
+    return handle
+
+
+async def dispute_deadline_passed(world: World) -> Handle:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    return await opened(world, dispute(evidence_due_by=soon))
+
+
+async def dispute_escalated_then_won(world: World) -> Handle:
+    handle = await opened(world, inquiry())
+    await submit(handle, "k1")
+    await tell(handle, DisputeNews.ESCALATED, 4000)
+    await status_is(world, "dp_1", "needs_response")
+    await submit(handle, "k2")
+    await tell(handle, DisputeNews.WON, 4000)
+    return handle
+
+
+async def dispute_inquiry_closed(world: World) -> Handle:
+    handle = await opened(world, inquiry())
+    await tell(handle, DisputeNews.CLOSED)
+    return handle
+
+
+async def dispute_evidence_unknown_then_refused(world: World) -> Handle:
+    world.rails.script = lambda request, call: NOT_ATTEMPTED if call == 1 else UNKNOWN
+    world.rails.inquiry_script = lambda inquiry, call: decline(DeclineClass.HARD, "dispute_not_open")
+    handle = await opened(world)
+    await submit(handle, "k1")
+    await tell(handle, DisputeNews.LOST)
+    return handle
+
+
+async def notice_refund_failed_late(world: World) -> Handle:
+    await run(world, RefundWorkflow.run, refund())
+    return await _start(world, RailNoticeWorkflow.run, told("refund.failed", "re_1"), "notice_refund_failed_late")
+
+
+async def notice_payout_returned(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_payout_returned")
+
+
+async def notice_waits_for_the_inquiry(world: World) -> Handle:
+    world.rails.script = lambda request, call: PENDING
+    world.rails.inquiry_script = lambda inquiry, call: YES
+    await world.client.start_workflow(PayoutWorkflow.run, payout(), id="golden/p", task_queue=PAYMENTS_QUEUE)
+    await status_is(world, "po_1", "processing")
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_waits")
+
+
+async def notice_contradicting(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    await run(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"))
+    return await _start(world, RailNoticeWorkflow.run, told("payout.paid", "po_1", "rr_2"), "notice_contradicting")
+
+
+async def notice_into_suspense(world: World) -> Handle:
+    await run(world, PayoutWorkflow.run, payout())
+    world.book.refuse = refuse_closed
+    return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_into_suspense")
+
+
+MONEY_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
+    dispute_won_with_evidence,
+    dispute_lost,
+    dispute_deadline_passed,
+    dispute_escalated_then_won,
+    dispute_inquiry_closed,
+    dispute_evidence_unknown_then_refused,
+    notice_refund_failed_late,
+    notice_payout_returned,
+    notice_waits_for_the_inquiry,
+    notice_contradicting,
+    notice_into_suspense,
+)
