@@ -30,7 +30,7 @@ INVARIANTS = {
         WHERE balance_minor <> computed OR place <> sequence OR before >= recorded_at""",
     "a movement has not one debit and one credit of its amount": """
         SELECT m.key, m.phase, count(e.id) FROM movements m LEFT JOIN entries e ON e.movement_id = m.id
-        GROUP BY m.id
+        GROUP BY m.id, m.key, m.phase, m.amount_minor
         HAVING count(e.id) <> CASE WHEN m.phase IN ('hold', 'void_hold') THEN 0 ELSE 2 END
             OR (count(e.id) = 2 AND (count(*) FILTER (WHERE e.direction = 'debit') <> 1
                 OR min(e.amount_minor) <> m.amount_minor OR max(e.amount_minor) <> m.amount_minor))""",

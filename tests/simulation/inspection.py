@@ -17,6 +17,8 @@ from tests.simulation.event_audit import event_findings
 
 REST_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.5
+OPEN_DISPUTES = frozenset({"warning_needs_response", "warning_under_review", "needs_response", "under_review"})
+"""Each waits for the merchant's evidence or for the bank."""
 COLLECTIONS = {"charge": "/charges", "refund": "/refunds", "payout": "/payouts", "transfer": "/transfers"}
 
 
@@ -203,6 +205,8 @@ class Inspection:
             for document in self._notebook.documents.values()
             if auditor.awaiting_somebody(document)
         }
+        disputes = self._shop.every("/disputes")
+        waiting |= {one["workflow_id"] for one in disputes if one["status"] in OPEN_DISPUTES}
         deadline = time.monotonic() + 20
         while True:
             running = asyncio.run(self._workflow_ids("ExecutionStatus = 'Running'"))
