@@ -18,6 +18,7 @@ COMMANDS = {
     "rails": "list the rails switched on, or make a package for a new one",
     "routing": "show what another routing policy would have done with past traffic",
     "replay": "replay a workflow's history against today's code and print its timeline",
+    "ledger": "show the ledger's periods and archive the oldest",
     "verify": "check the books: trial balance zero, every balance the sum of its entries",
     "risk": "train the risk model",
     "bench": "run the benchmarks beside their peers",

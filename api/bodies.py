@@ -262,6 +262,7 @@ _OWN_KINDS = {
     "metadata_too_long",
     "payout_not_supported",
     "return_url_invalid",
+    "routing_number_invalid",
     "iban_invalid",
     "thresholds_out_of_order",
     "timestamp_invalid",

@@ -22,6 +22,8 @@ from starlette.routing import Match
 from starlette.types import Scope
 from temporalio.service import RPCError, RPCStatusCode
 
+from ledger.balances import ArchivedError
+
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -113,6 +115,8 @@ def problem_from(error: BaseException) -> Problem:
         return _from_http(error)
     if isinstance(error, ClientDisconnect):
         return Problem(400, "request_incomplete", "The request ended before its body did. Nothing was done.")
+    if isinstance(error, ArchivedError):
+        return Problem(410, "instant_archived", f"The instant is not in the book any more: {error}.", param="at")
     if is_database_outage(error):
         return temporarily_unavailable("The database cannot be reached right now. Retry with the same key.")
     if isinstance(error, RPCError) and error.status not in _OUR_FAULT:

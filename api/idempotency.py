@@ -18,8 +18,8 @@ from domain.canonical import canonical_json, fingerprint
 from domain.identifiers import workflow_id
 from domain.ledger import KeyClaim
 
-RESERVED_PREFIX = "dispute:"
-"""Workflow ids of chargebacks; a merchant must not be able to take the place of one."""
+RESERVED_PREFIXES = ("dispute:", "notice:", "orphan:", "payout_of:")
+"""Keys of what starts without a merchant's request; a merchant must not be able to take the place of one."""
 
 REFUNDED = (
     "coalesce((SELECT sum(r.amount_minor) FROM refunds r WHERE r.charge_id = {0}.id AND r.status = 'succeeded'), 0)"
@@ -170,11 +170,12 @@ def read_key(http: Request, body: Body) -> str:
         )
     (key,) = offered
     printable = all(" " <= character <= "~" for character in key)
-    if not (1 <= len(key) <= 255 and printable) or key.startswith(RESERVED_PREFIX):
+    if not (1 <= len(key) <= 255 and printable) or key.startswith(RESERVED_PREFIXES):
         raise Problem(
             400,
             "idempotency_key_invalid",
-            "An idempotency key has 1 to 255 printable ASCII characters and does not begin with `dispute:`.",
+            "An idempotency key has 1 to 255 printable ASCII characters and does not begin with "
+            "`dispute:`, `notice:`, `orphan:` or `payout_of:`.",
             param="idempotency_key",
         )
     return key

@@ -64,7 +64,27 @@ class CardDestination(_Destination):
     token: CardToken
 
 
-Destination = Annotated[IbanDestination | UsdcDestination | CardDestination, Field(discriminator="type")]
+def _routing_number(text: str) -> str:
+    weights = (3, 7, 1) * 3
+    if sum(weight * int(digit) for weight, digit in zip(weights, text, strict=True)) % 10:
+        raise PydanticCustomError("routing_number_invalid", "This is no routing number: check its digits.")
+    return text
+
+
+class AchDestination(_Destination):
+    """A bank account in the United States; only for payouts in USD."""
+
+    type: Literal["ach"]
+    routing_number: Annotated[str, Field(pattern=r"^[0-9]{9}$"), AfterValidator(_routing_number)]
+    account_number: Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,17}$")]
+    name: Annotated[FreeText, Field(max_length=140)]
+    account_type: Literal["checking", "savings"] = "checking"
+    holder_type: Literal["individual", "company"] = "individual"
+
+
+Destination = Annotated[
+    IbanDestination | UsdcDestination | CardDestination | AchDestination, Field(discriminator="type")
+]
 
 
 class CreatePayout(WriteRequest):
@@ -125,6 +145,8 @@ def _check_destination(wanted: CreatePayout) -> None:
     if on_chain != (wanted.currency == "USDC"):
         detail = "A usdc destination takes USDC, every other destination takes money in an ISO currency."
         raise Problem(422, "currency_mismatch", detail, param="currency")
+    if wanted.destination.type == "ach" and wanted.currency != "USD":
+        raise Problem(422, "currency_mismatch", "An ach destination takes USD.", param="currency")
 
 
 @router.get("/payouts/{payout_id}", responses=schemas.reading(schemas.Payout))

@@ -39,6 +39,12 @@ EVENT_TYPES: tuple[EventType, ...] = (
         voided="An authorization was given up before its capture.",
         expired="An authorization ended without capture.",
     ),
+    EventType(
+        name="charge.orphan_detected",
+        object="exception",
+        meaning="A rail took or promised money for a charge that had ended without it; it is being given back.",
+    ),
+    EventType(name="charge.orphan_reversed", object="exception", meaning="An orphan of a charge was given back."),
     *_types(
         "refund",
         pending="A refund is on its way and not final yet.",

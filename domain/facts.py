@@ -303,6 +303,30 @@ class DisputeWon:
     to_suspense: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanReceived:
+    """A rail took (`taken`) or promised money for a charge that had ended without it."""
+
+    fact: Literal["orphan_received"] = "orphan_received"
+    orphan_id: str
+    rail: str
+    amount_minor: int
+    currency: str
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanReversed:
+    """The rail gave an orphan back."""
+
+    fact: Literal["orphan_reversed"] = "orphan_reversed"
+    orphan_id: str
+    rail: str
+    amount_minor: int
+    currency: str
+    taken: bool
+
+
 Fact = (
     ChargeAuthorized
     | ChargeCaptured
@@ -324,5 +348,7 @@ Fact = (
     | CurrencyExchanged
     | AccountFunded
     | ChargebackReceived
+    | OrphanReceived
+    | OrphanReversed
     | DisputeWon
 )

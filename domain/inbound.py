@@ -41,6 +41,7 @@ class InboundNotice:
     repeat the key. `answer` is what the notice itself proves of an OUTCOME; None or a PENDING one only means
     that the rail is worth asking now. `reference` names the chargeback or return at the rail. `amount_minor`
     and `currency` are the notice's own (a chargeback may differ from its charge); None: all of the order.
+    `effect_key`: the rail's key of what it did, another than `rail_key` where it did the order twice.
     `evidence_due_by`: the rail's own deadline for a dispute, where it states one. Never holds card data.
     """
 
@@ -54,6 +55,7 @@ class InboundNotice:
     amount_minor: int | None = None
     currency: str | None = None
     reason: str | None = None
+    effect_key: str | None = None
     evidence_due_by: datetime | None = None
 
     def __post_init__(self) -> None:

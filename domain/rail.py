@@ -53,6 +53,7 @@ class RailRequest:
     `rail_key` is the rail's idempotency key, persisted before the call. `original_rail_key` is the
     authorization a capture, void or refund is about. `resumed`: this key may have been sent before
     (a crash lies between), so a rail without idempotency is asked before it is told again.
+    `requested_at`: when the attempt was written down; schemes count their time-outs from it.
     `evidence` is the merchant's side of the dispute that the rail calls `dispute_reference`.
     """
 
@@ -70,6 +71,7 @@ class RailRequest:
     authentication: dict[str, str] | None = None
     deadline_seconds: float = 5.0
     resumed: bool = False
+    requested_at: datetime | None = None
     dispute_reference: str | None = None
     evidence: dict[str, str] | None = None
 

@@ -18,6 +18,7 @@ SANDBOX_TOKENS = frozenset(
         "tok_refund_fails_late",
         "tok_disputed",
         "tok_inquiry",
+        "tok_late_approved",
     }
 )
 RANDOM_PREFIX = "tok_random_"

@@ -13,10 +13,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from domain.identifiers import Mode
+
+_ARCHIVED = "LL002"
+
+
+class ArchivedError(Exception):
+    """The instant asked about is in a period that left the book. Not retryable."""
 
 
 class Axis(StrEnum):
@@ -96,9 +103,15 @@ class TrialBalance:
     """(code, currency, posted in minor units)."""
 
 
+# The last entry, found in the partition of its instant; or what was carried over from archived ones.
 _LAST_ENTRY = """
-    LEFT JOIN LATERAL (SELECT e.balance_minor, e.sequence FROM entries e
-        WHERE e.account_id = a.id AND e.recorded_at <= %(at)s ORDER BY e.recorded_at DESC LIMIT 1) last ON true
+    LEFT JOIN LATERAL (SELECT told.balance_minor, told.sequence FROM (
+        (SELECT e.balance_minor, e.sequence FROM entries e
+            WHERE e.account_id = a.id AND e.recorded_at <= %(at)s ORDER BY e.recorded_at DESC LIMIT 1)
+        UNION ALL
+        (SELECT c.balance_minor, c.sequence FROM carried_balances c
+            WHERE c.account_id = a.id AND c.carried_at <= %(at)s ORDER BY c.carried_at DESC LIMIT 1)
+        ) told ORDER BY told.sequence DESC LIMIT 1) last ON true
 """
 _NOW = """
     SELECT a.code AS account, a.currency, a.balance_minor AS posted_minor, a.pending_debits_minor,
@@ -141,6 +154,9 @@ async def balance_at(
     By recorded time it is one index look-up and final: asked again, it is the same for ever. By
     effective time a later entry may be dated back before `at`. An instant in the future is answered
     as of now; `Balance.at` says so. Reads only.
+
+    Raises:
+        ArchivedError: `at` is before the book begins. Not retryable.
     """
     if at is None:
         return _balance(await _row(connection, _NOW, {"code": code}))
@@ -159,9 +175,17 @@ async def settled_instant(connection: AsyncConnection, at: datetime) -> datetime
 
     Waits for one batch at most, and writes the promise, only when `at` is later than the last instant
     recorded. The promise holds even if the database's clock steps back afterwards. Idempotent.
+
+    Raises:
+        ArchivedError: `at` is before the book begins. Not retryable.
     """
     assert at.tzinfo is not None, "instants carry a time zone"
-    row = await _row(connection, "SELECT settle_ledger(%(at)s) AS settled", {"at": at})
+    try:
+        row = await _row(connection, "SELECT settle_ledger(%(at)s) AS settled", {"at": at})
+    except psycopg.DatabaseError as error:
+        if error.sqlstate != _ARCHIVED:
+            raise
+        raise ArchivedError(error.diag.message_primary) from error
     assert row is not None
     settled: datetime = row["settled"]
     assert settled <= at

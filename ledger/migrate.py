@@ -73,6 +73,10 @@ def _give_schema(admin: psycopg.Connection) -> None:
     if superuser == (False,):
         admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(OWNER)))
     admin.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(OWNER)))
+    # For the schema that archived periods move to.
+    admin.execute(
+        sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(admin.info.dbname), sql.Identifier(OWNER))
+    )
     for role in (OWNER, APP, API):
         admin.execute(
             sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(

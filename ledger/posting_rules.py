@@ -248,6 +248,21 @@ def _chargeback_received(book: _Book, fact: facts.ChargebackReceived) -> Iterabl
         yield book.movement("fee", "dispute_fee", account, book.fees(), fact.fee_minor, past_limits=True)
 
 
+def _orphan_received(book: _Book, fact: facts.OrphanReceived) -> Iterable[Movement]:
+    phase = Phase.POST if fact.taken else Phase.HOLD
+    yield book.movement("received", "orphan", book.clearing(fact.rail), book.suspense(), fact.amount_minor, phase=phase)
+
+
+def _orphan_reversed(book: _Book, fact: facts.OrphanReversed) -> Iterable[Movement]:
+    clearing, suspense, amount = book.clearing(fact.rail), book.suspense(), fact.amount_minor
+    if fact.taken:
+        yield book.movement("reversed", "orphan_reversal", suspense, clearing, amount)
+    else:
+        yield book.movement(
+            "reversed", "orphan_release", clearing, suspense, amount, phase=Phase.VOID_HOLD, hold="received"
+        )
+
+
 def _dispute_won(book: _Book, fact: facts.DisputeWon) -> Iterable[Movement]:
     account = book.suspense() if fact.to_suspense else book.owned(fact.account)
     clearing = book.clearing(fact.rail)
@@ -279,6 +294,8 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.CurrencyExchanged: ("transfer_id", _currency_exchanged),
     facts.AccountFunded: ("transfer_id", _account_funded),
     facts.ChargebackReceived: ("dispute_id", _chargeback_received),
+    facts.OrphanReceived: ("orphan_id", _orphan_received),
+    facts.OrphanReversed: ("orphan_id", _orphan_reversed),
     facts.DisputeWon: ("dispute_id", _dispute_won),
 }
 """The field that names the object, and the rule, for every fact there is (a test counts them)."""

@@ -98,6 +98,14 @@ ledger_periods = Table(
     _instant("lower_at"),
     _instant("archived_at", null=True),
 )
+carried_balances = Table(
+    "carried_balances",
+    metadata,
+    _big("account_id", key=True),
+    _instant("carried_at", key=True),
+    _big("balance_minor"),
+    _big("sequence"),
+)
 movement_keys = Table(
     "movement_keys",
     metadata,

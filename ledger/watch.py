@@ -132,6 +132,8 @@ async def prove_whole_book(connection: AsyncConnection) -> WholeProof:
     """
     async with connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # Before the snapshot: no period is archived between it and the reading of what it left behind.
+        await connection.execute("LOCK TABLE movements, entries IN ACCESS SHARE MODE")
         async with connection.cursor(row_factory=dict_row) as cursor:
             guards = (await _one(cursor, f"SELECT ({statements.GUARDS}) AS guards"))["guards"]
             report = await check_books(connection)

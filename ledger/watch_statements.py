@@ -18,12 +18,16 @@ _SLICE = """
 _BEFORE_VERIFIED = """
     SELECT account_id, balance_minor, sequence, recorded_at FROM ledger_watch_accounts
     WHERE account_id IN (SELECT account_id FROM added)"""
-# ... and for old ones the entry before it, one look-up an account.
+# ... and for old ones the entry before it, one look-up an account, or what was carried over from the archive.
 _BEFORE_STORED = """
     SELECT f.account_id, b.balance_minor, b.sequence, b.recorded_at
     FROM (SELECT account_id, min(recorded_at) AS recorded_at FROM added GROUP BY account_id) f
-    CROSS JOIN LATERAL (SELECT e.balance_minor, e.sequence, e.recorded_at FROM entries e
-        WHERE e.account_id = f.account_id AND e.recorded_at < f.recorded_at ORDER BY e.recorded_at DESC LIMIT 1) b"""
+    CROSS JOIN LATERAL (SELECT * FROM (
+        (SELECT e.balance_minor, e.sequence, e.recorded_at FROM entries e
+            WHERE e.account_id = f.account_id AND e.recorded_at < f.recorded_at ORDER BY e.recorded_at DESC LIMIT 1)
+        UNION ALL
+        (SELECT c.balance_minor, c.sequence, NULL FROM carried_balances c WHERE c.account_id = f.account_id)
+        ) told ORDER BY told.sequence DESC LIMIT 1) b"""
 
 # One pass: each entry with what came before it, its movement and its account; `unfit` if they don't fit together.
 _JUDGED = """

@@ -7,6 +7,7 @@ for a person, with an exception.
 
 import hashlib
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -15,20 +16,25 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.book import BookWriter
-from domain.identifiers import Mode, encode_base32, workflow_id
+from domain.identifiers import Mode, encode_base32, rail_key, workflow_id
 from domain.inbound import InboundKind, InboundNotice, InboundStatus
 from domain.ledger import AuditDraft, Posting, Record, RecordKind
 from domain.money import format_amount
 from domain.notice import NoticeKind, RailNotice
-from domain.rail import DEFINITE_OUTCOMES, Outcome
+from domain.orphan import Orphan
+from domain.rail import DEFINITE_OUTCOMES, Flow, Outcome
 from operations.disputes import NEWS, OPENINGS, dispute_names, read_dispute_terms, start_dispute, tell_dispute
 from operations.notice_store import Progress
 from operations.starting_once import start_once
+from workflows.orphan import OrphanWorkflow, StartOrphan
 from workflows.rail_notice import RailNoticeWorkflow, StartRailNotice
 from workflows.rail_notices import HearsRails, RailNews
 
 _ATTEMPT = """
-SELECT a.id AS rail_key, a.operation_id, a.outcome, a.merchant_id, a.mode, o.id AS object_id, o.document
+SELECT a.id AS rail_key, a.operation_id, a.outcome, a.flow, a.merchant_id, a.mode, o.id AS object_id, o.document,
+    coalesce((SELECT e.document ->> 'workflow_id' FROM exceptions e
+        WHERE e.id = 'exc_orphan_' || nullif(split_part(a.operation_id, '.orphan-', 2), '')),
+        o.document ->> 'workflow_id') AS workflow_id
 FROM attempts a
 JOIN LATERAL (
     SELECT id, document FROM charges UNION ALL SELECT id, document FROM refunds UNION ALL
@@ -53,14 +59,17 @@ _BY_REFERENCE = _ATTEMPT.format(named="a.document ->> 'rail_reference' = %(rail_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """The order a notice is about, as the books have it. `document` is the charge's, refund's or payout's."""
+    """The order a notice is about, as the books have it. `document` is the charge's, refund's or payout's;
+    `workflow_id` is the run that waits for this order, which an orphan's reversal has of its own."""
 
     rail_key: str
+    flow: Flow
     outcome: Outcome
     merchant_id: str
     mode: Mode
     object_id: str
     document: dict[str, Any]
+    workflow_id: str
 
 
 class NoticeDelivery:
@@ -98,11 +107,13 @@ class NoticeDelivery:
             return None
         return Matched(
             rail_key=row["rail_key"],
+            flow=Flow(row["flow"]),
             outcome=Outcome(row["outcome"]),
             merchant_id=row["merchant_id"],
             mode=Mode(row["mode"]),
             object_id=row["object_id"],
             document=row["document"],
+            workflow_id=row["workflow_id"],
         )
 
     async def _open_dispute(self, notice: InboundNotice, matched: Matched) -> Progress:
@@ -134,6 +145,10 @@ class NoticeDelivery:
     async def _deliver_outcome(self, notice: InboundNotice, matched: Matched) -> Progress:
         told = notice.answer.outcome if notice.answer is not None else Outcome.PENDING
         if matched.outcome in DEFINITE_OUTCOMES:
+            orphan = orphaned(notice, matched)
+            if orphan is not None:
+                await self._start_orphan(orphan)
+                return Progress(status=InboundStatus.HANDLED, object_id=orphan.id)
             if told not in DEFINITE_OUTCOMES or agree(matched.outcome, told):
                 return Progress(status=InboundStatus.HANDLED, object_id=matched.object_id, detail="The books agree.")
             late = undone_by(matched, told)
@@ -153,12 +168,29 @@ class NoticeDelivery:
         """Signal the workflow of the order; False if it has ended."""
         news = RailNews(rail_key=matched.rail_key, event_id=notice.event_id, answer=notice.answer)
         try:
-            await self._temporal.get_workflow_handle(matched.document["workflow_id"]).signal(HearsRails.rail_told, news)
+            await self._temporal.get_workflow_handle(matched.workflow_id).signal(HearsRails.rail_told, news)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             return False
         return True
+
+    async def _start_orphan(self, orphan: Orphan) -> None:
+        """Start the run that gives back what the rail did after the charge had ended without it."""
+        await start_once(
+            self._temporal,
+            OrphanWorkflow.run,
+            StartOrphan(orphan=orphan, told_by_rail=True),
+            run_id=orphan.workflow_id,
+            merchant_id=orphan.merchant_id,
+            shown={
+                "object": "orphan",
+                "status": orphan.status.value,
+                "currency": orphan.currency,
+                "amount": orphan.amount_minor,
+            },
+            summary=f"{orphan.rail} did {orphan.effect_key} after all",
+        )
 
     async def _deliver_late_word(self, kind: NoticeKind, notice: InboundNotice, matched: Matched) -> Progress:
         """Start the run that applies a late word about money the rail had answered for, or keeps it for a person."""
@@ -199,6 +231,36 @@ class NoticeDelivery:
 def agree(stored: Outcome, told: Outcome) -> bool:
     """Tell whether two definite outcomes come to the same: money moved, or it did not."""
     return (stored is Outcome.APPROVED) == (told is Outcome.APPROVED)
+
+
+def orphaned(notice: InboundNotice, matched: Matched) -> Orphan | None:
+    """Return what a rail did for a charge without its books: after it had ended, or a second time (rule 10)."""
+    approved = notice.answer is not None and notice.answer.outcome is Outcome.APPROVED
+    taking = matched.flow in (Flow.AUTHORIZE, Flow.CAPTURE)
+    effect_key = notice.effect_key or matched.rail_key
+    if not approved or not taking or (matched.outcome is Outcome.APPROVED and effect_key == matched.rail_key):
+        return None
+    charge, capture = matched.document, matched.flow is Flow.CAPTURE
+    return Orphan(
+        merchant_id=matched.merchant_id,
+        mode=matched.mode,
+        charge=charge["id"],
+        rail=notice.rail,
+        rail_key=matched.rail_key,
+        effect_key=effect_key,
+        flow=matched.flow,
+        taken=capture or charge["capture"],
+        amount_minor=notice.amount_minor or charge["amount"],
+        currency=notice.currency or charge["currency"],
+        original_rail_key=authorization_key(charge) if capture else effect_key,
+        created_at=datetime.now(UTC),
+    )
+
+
+def authorization_key(charge: dict[str, Any]) -> str:
+    """Return the rail's key of the authorization that a charge's captures refer to."""
+    number = next(attempt["number"] for attempt in charge["attempts"] if attempt["outcome"] == Outcome.APPROVED)
+    return rail_key(charge["id"], number)
 
 
 def undone_by(matched: Matched, told: Outcome) -> NoticeKind | None:

@@ -17,9 +17,15 @@ from rails.records import RailRecords
 
 ENTRY_POINT_GROUP = "ledgerline.rails"
 
-CONNECTORS = (
-    EntryPoint(name="stripe", value="rails.adapters.stripe.adapter:build", group=ENTRY_POINT_GROUP),
-    EntryPoint(name="usdc", value="rails.adapters.usdc.adapter:build", group=ENTRY_POINT_GROUP),
+CONNECTORS = tuple(
+    EntryPoint(name=name, value=f"rails.adapters.{module}:build", group=ENTRY_POINT_GROUP)
+    for name, module in (
+        ("ach", "ach.adapter"),
+        ("sepa_credit", "sepa.credit_transfer"),
+        ("sepa_instant", "sepa.instant"),
+        ("stripe", "stripe.adapter"),
+        ("usdc", "usdc.adapter"),
+    )
 )
 """Connectors of this repository, loaded only when a line asks for them."""
 

@@ -26,10 +26,12 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.charge_writer import ChargeWriter
     from workflows.inquiry import Finding, persons_finding
+    from workflows.orphan import watch_for_orphan
     from workflows.ports import AssessCharge
     from workflows.rail_notices import HearsRails
     from workflows.rail_orders import give_order
     from workflows.update_answer import UpdateAnswer, key_conflict
+    from workflows.versions import ASK_ON_AFTER_FINDING
 
 Document = dict[str, Any]
 
@@ -111,6 +113,8 @@ class ChargeWorkflow(HearsRails):
             if follow is None:
                 code, decline_class = charge_states.final_decline(writer.charge, answer)
                 await writer.decline(code, decline_class)
+                if self._finding is not None and workflow.patched(ASK_ON_AFTER_FINDING):
+                    await watch_for_orphan(charge_states.possible_orphan(writer.charge, at=workflow.now()))
                 return
             resumed = await self._open_attempt(follow)
 

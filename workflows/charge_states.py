@@ -7,6 +7,7 @@ from domain.charge import Charge, ChargeStatus, charge_document
 from domain.facts import ChargeAuthorized, ChargeCaptured, ChargeReleased, Fact
 from domain.identifiers import capture_operation, rail_key, void_operation
 from domain.money import format_amount
+from domain.orphan import Orphan
 from domain.pricing import Price, fee_minor
 from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from workflows.policies import RAIL_DEADLINE_SECONDS
@@ -179,6 +180,25 @@ def conflict_answer(charge: Charge, detail: str) -> UpdateAnswer:
         conflict_code="authorization_expired" if expired else "charge_state_conflict",
         conflict_detail=f"The charge is {charge.status}: {detail}.",
         remaining_minor=charge.amount_minor - charge.amount_captured_minor,
+    )
+
+
+def possible_orphan(charge: Charge, *, at: datetime) -> Orphan:
+    """Return what the charge's last attempt would be if its rail did it after all."""
+    last = charge.attempts[-1]
+    return Orphan(
+        merchant_id=charge.merchant_id,
+        mode=charge.mode,
+        charge=charge.id,
+        rail=last.rail,
+        rail_key=last.rail_key,
+        effect_key=last.rail_key,
+        flow=last.flow,
+        taken=charge.capture,
+        amount_minor=last.amount_minor,
+        currency=last.currency,
+        original_rail_key=last.rail_key,
+        created_at=at,
     )
 
 

@@ -177,6 +177,7 @@ class PayoutWorkflow(HearsRails):
             destination=dict(payout.destination),
             deadline_seconds=policies.RAIL_DEADLINE_SECONDS,
             resumed=resumed,
+            requested_at=attempt.requested_at,
         )
 
     async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:

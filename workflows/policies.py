@@ -84,6 +84,14 @@ INQUIRY_DAILY_SECONDS = 86_400.0
 """After the last pause the rail is asked once a day, for ever; a person may end it."""
 
 
+ORPHAN_QUESTIONS_SECONDS: dict[Mode, tuple[float, ...]] = {
+    Mode.LIVE: (0, 60, 600, 3600, *(INQUIRY_DAILY_SECONDS,) * 30),
+    Mode.TEST: (0, 1, 2, 4, 8, *(INQUIRY_DAILY_SECONDS,) * 30),
+}
+"""Pauses before each question whether an order that had ended took effect after all: as long as rails correct
+themselves, a month. A definite answer ends it."""
+
+
 def inquiry_delays(mode: Mode, pace: RailPace | None = None) -> Iterator[tuple[float, bool]]:
     """Yield (seconds to wait, whether the budget is exhausted after this inquiry), without end.
 

@@ -13,6 +13,7 @@ from domain.facts import Fact
 from domain.fx import FxQuote, QuoteStatus, quote_document
 from domain.identifiers import Mode
 from domain.ledger import AuditDraft, EventDraft, KeyClaim, Posting, Record, RecordKind, RefundGuard
+from domain.orphan import Orphan, orphan_document
 from domain.payout import Payout, payout_document
 from domain.rail import Attempt, Outcome
 from domain.refund import Refund, refund_document
@@ -259,6 +260,29 @@ def unknown_outcome_exception(object_id: str, *, rail: str, rail_key: str, since
             "detail": f"{rail} has not said what became of {rail_key}; no scheduled inquiry brought an outcome.",
             "since": since,
         },
+    )
+
+
+def orphan_posting(
+    orphan: Orphan,
+    *,
+    event: str | None = None,
+    facts: tuple[Fact, ...] = (),
+    attempts: Steps = (),
+    claim: KeyClaim | None = None,
+    actor: str = "workflow",
+) -> Posting:
+    """Return the commit of an orphan's new version, held as an exception."""
+    record = Record(kind=RecordKind.EXCEPTION, id=orphan.id, version=orphan.version, document=orphan_document(orphan))
+    return Posting(
+        key=f"{orphan.id}:{orphan.version}",
+        merchant_id=orphan.merchant_id,
+        mode=orphan.mode,
+        audit=_audit(actor, event or f"orphan.{orphan.status}", orphan.id, orphan.version),
+        facts=facts,
+        records=(record, *map(attempt_record, attempts)),
+        events=(EventDraft(type=event, object_id=orphan.id, version=orphan.version),) if event else (),
+        claim=claim,
     )
 
 

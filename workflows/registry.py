@@ -5,6 +5,7 @@ from typing import Any
 from workflows.charge import ChargeWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.ledger_periods import LedgerPeriodsWorkflow
+from workflows.orphan import OrphanWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
@@ -19,6 +20,7 @@ PAYMENT_WORKFLOWS = (
     TransferWorkflow,
     DisputeWorkflow,
     RailNoticeWorkflow,
+    OrphanWorkflow,
 )
 BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     LedgerPeriodsWorkflow,

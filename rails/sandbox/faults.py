@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ORDER_FAULTS = frozenset({"drop_before", "drop_after", "delay", "error500", "error500_after", "garble", "refuse"})
-ORDER_FAULTS |= {"duplicate", "busy", "outage", "slow_recovery"}
+ORDER_FAULTS |= {"duplicate", "twice", "busy", "outage", "slow_recovery"}
 INQUIRY_FAULTS = frozenset({"lie_not_found", "lie_pending"})
 CALLBACK_FAULTS = frozenset({"callback_late", "callback_twice", "callback_lost", "callback_unconfirmed"})
 FAULT_KINDS = ORDER_FAULTS | INQUIRY_FAULTS | CALLBACK_FAULTS
@@ -28,8 +28,8 @@ class Fault:
 
     drop_before: cut off, nothing done. drop_after: done, then cut off. delay: done, answered
     `delay_ms` later. error500: nothing done; error500_after: done. garble: done, the answer is
-    noise. refuse: connection refused. duplicate: the network delivers the order twice. busy: 503
-    with the rail's promise that nothing was attempted. outage: nobody listens for `seconds`.
+    noise. refuse: connection refused. duplicate: the network delivers the order twice. twice: the rail does
+    it twice, tells of the first effect and corrects itself later. busy: 503 with the rail's promise that nothing was attempted. outage: nobody listens for `seconds`.
     slow_recovery: for `seconds` a falling share of calls is busy. lie_not_found, lie_pending: an
     inquiry inside the rail's horizon is told so whatever happened; the next is told the truth.
     callback_late: told `delay_ms` later, so that others overtake it. callback_twice: told twice.
@@ -68,7 +68,7 @@ class Fault:
             return self.kind in CALLBACK_FAULTS and flow == CALLBACK
         if self.kind in INQUIRY_FAULTS:
             return flow == INQUIRY
-        if self.kind == "duplicate" and flow == INQUIRY:
+        if self.kind in ("duplicate", "twice") and flow == INQUIRY:
             return False  # A question asked twice is no event.
         return (self.flow or flow) == flow
 

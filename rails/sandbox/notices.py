@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rails.sandbox.orders import Operation
-from rails.sandbox.scenarios import DISPUTE_AFTER_SECONDS, NOTICE_AFTER_SECONDS
+from rails.sandbox.scenarios import CORRECTED_AFTER_SECONDS, DISPUTE_AFTER_SECONDS, NOTICE_AFTER_SECONDS
 
 DISPUTE_SCENARIOS = {"disputed": "chargeback", "inquiry": "inquiry"}
 REFUND_SCENARIOS = {"refund_fails_late": ("refund.failed", "account_closed")}
@@ -60,6 +60,7 @@ class Notice:
     """Anything else a rail tells: `type` says what, `reference` names the occurrence.
 
     `moves`: the rail moved this money; `credit` towards us, `debit` away from us, None for no money.
+    `effect_key` and `outcome` are a correction's: what became of the order, and the rail's key of that effect.
     """
 
     id: str
@@ -73,13 +74,15 @@ class Notice:
     due_at: float
     delivered: bool = False
     moves: str | None = None
+    effect_key: str | None = None
+    outcome: str | None = None
 
     def body(self) -> dict[str, Any]:
         """Return what is told."""
         told = asdict(self)
         for own in ("due_at", "delivered", "moves"):
             del told[own]
-        return told
+        return {name: value for name, value in told.items() if value is not None}
 
 
 def dispute_of(operation: Operation, now: float) -> Dispute | None:
@@ -98,6 +101,23 @@ def dispute_of(operation: Operation, now: float) -> Dispute | None:
         reason="fraudulent",
         due_at=now + DISPUTE_AFTER_SECONDS,
         kind=kind,
+    )
+
+
+def correction_of(operation: Operation, *, effect: Operation, now: float) -> Notice:
+    """Return the rail's late word that an order took effect, under the key of `effect`."""
+    return Notice(
+        id=f"rno_{secrets.token_hex(8)}",
+        type="order.outcome",
+        rail=operation.rail,
+        rail_key=operation.rail_key,
+        reference=effect.reference,
+        amount=effect.amount,
+        currency=effect.currency,
+        reason="corrected",
+        due_at=max(effect.decided_at, now + CORRECTED_AFTER_SECONDS),
+        effect_key=effect.rail_key,
+        outcome=effect.ending,
     )
 
 

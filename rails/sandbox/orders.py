@@ -58,10 +58,22 @@ class Operation:
     answered: bool = True
     inquiry_tells: bool = True
     calls: int = 1
+    says_first: str | None = None
 
     def outcome(self, now: float) -> str:
-        """Return `approved`, `declined`, or `pending` while it is undecided."""
-        return self.ending if now >= self.decided_at else "pending"
+        """Return what the rail says: `approved`, `declined`, or `pending` while it is undecided.
+
+        A rail that is wrong at first says `declined` until it corrects itself.
+        """
+        if now >= self.decided_at:
+            return self.ending
+        return "pending" if self.says_first is None else "declined"
+
+    def code(self, now: float) -> str | None:
+        """Return the decline code the rail gives, if it says `declined`."""
+        if self.outcome(now) != "declined":
+            return None
+        return self.decline_code if now >= self.decided_at else self.says_first
 
 
 def read_order(rail: str, kind: str, rail_key: str | None, body: bytes) -> Order:

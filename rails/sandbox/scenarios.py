@@ -13,6 +13,8 @@ REFUND_FAILS_AFTER_SECONDS = 1.8
 DISPUTE_AFTER_SECONDS = 1.0
 NOTICE_AFTER_SECONDS = 1.0
 """Between a rail's yes and its word that the money came back: days at a real one."""
+CORRECTED_AFTER_SECONDS = 1.0
+"""Between a rail's wrong answer and the right one."""
 
 Ending = Literal["approved", "declined"]
 
@@ -32,6 +34,7 @@ class Conduct:
     inquiry_tells: bool = True
     refused: bool = False
     decided_after_seconds: float = 0.0
+    says_first: str | None = None
 
 
 APPROVES = Conduct()
@@ -70,6 +73,10 @@ SCENARIOS: dict[str, tuple[Conduct, Conduct]] = {
     "returned": (APPROVES, APPROVES),
     "returned_twice": (APPROVES, APPROVES),
     "failed_late": (APPROVES, APPROVES),
+    "late_approved": (
+        Conduct(says_first="issuer_unavailable", decided_after_seconds=CORRECTED_AFTER_SECONDS),
+        APPROVES,
+    ),
     "random": (APPROVES, APPROVES),
 }
 
@@ -87,6 +94,7 @@ TOKEN_SCENARIOS = {
     "tok_refund_fails_late": "refund_fails_late",
     "tok_disputed": "disputed",
     "tok_inquiry": "inquiry",
+    "tok_late_approved": "late_approved",
 }
 
 # Source: the numbers Stripe documents for testing, where it documents one for the case (2024-11).

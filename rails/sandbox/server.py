@@ -95,6 +95,8 @@ class SandboxRails:
             operation = self._truth.take(order)
             if operation is not None and fault is not None and fault.kind == "duplicate":
                 operation = self._truth.take(order)
+            if operation is not None and fault is not None and fault.kind == "twice":
+                self._truth.do_again(operation)
         except OrderConflictError as error:
             return _problem(409, str(error))
         except KeyClosedError as error:
@@ -227,7 +229,7 @@ def _answer(operation: Operation, now: float, *, undecided: bool = False) -> Res
         "final_funds": outcome == "approved" and NETWORKS[operation.rail].final_funds,
     }
     if outcome == "declined":
-        answer["decline_code"] = operation.decline_code
+        answer["decline_code"] = operation.code(now)
     return JSONResponse(answer)
 
 

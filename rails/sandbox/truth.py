@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from rails.sandbox.notices import (
     Dispute,
     Notice,
     changes_of,
+    correction_of,
     dispute_of,
     notice_of_step,
     notices_after,
@@ -92,7 +93,19 @@ class Truth:
             return None
         operation = self._write_down(order, scenario, conduct)
         self._follow(operation)
+        if conduct.says_first is not None:
+            self.announce(correction_of(operation, effect=operation, now=self._clock()))
         return operation
+
+    def do_again(self, operation: Operation) -> None:
+        """Do an approved order a second time, under a key of the rail's own, and tell of it later: a rail at fault."""
+        if operation.ending != "approved":
+            return
+        twin = replace(operation, rail_key=f"{operation.rail_key}#2", reference=f"{operation.reference}_2", calls=1)
+        if (twin.rail, twin.rail_key) not in self._operations:
+            self._remember(twin)
+            self._journal.append({"line": "operation", **asdict(twin)})
+            self.announce(correction_of(operation, effect=twin, now=self._clock()))
 
     def find(self, rail: str, rail_key: str) -> Operation | None:
         """Return the operation under a key."""
@@ -267,6 +280,7 @@ class Truth:
             capture=order.capture and order.kind == "authorize",
             answered=conduct.answered,
             inquiry_tells=conduct.inquiry_tells,
+            says_first=conduct.says_first,
         )
         self._remember(operation)
         self._journal.append({"line": "operation", **asdict(operation)})
@@ -337,7 +351,7 @@ def _truth_row(operation: Operation, now: float) -> dict[str, Any]:
         "calls": operation.calls,
         "at": datetime.fromtimestamp(operation.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reference": operation.reference,
-        "decline_code": operation.decline_code if operation.outcome(now) == "declined" else None,
+        "decline_code": operation.code(now),
         "original_rail_key": operation.original,
         "capture": operation.capture,
         "source": operation.source,

@@ -183,10 +183,9 @@ async def shop(world: World) -> Shop:
     return await world.shop()
 
 
-@pytest.fixture
-async def real_world(database: Any, temporal: Any, rails_sandbox: str, tmp_path: Path) -> AsyncIterator[World]:
-    """The API with its worker beside it, on a real Temporal server, database and rails."""
-    home = tmp_path / "home"
+@contextlib.asynccontextmanager
+async def opened_world(database: Any, temporal: Any, rails_url: str, home: Path) -> AsyncIterator[World]:
+    """The API with its worker beside it, on a real Temporal server, database and rails. `home` may have rails.toml."""
     (home / "secrets").mkdir(parents=True, mode=0o700)
     for name in ("callback_secret", "challenge_secret"):
         (home / "secrets" / name).write_bytes(CALLBACK_SECRET)
@@ -195,7 +194,7 @@ async def real_world(database: Any, temporal: Any, rails_sandbox: str, tmp_path:
         database_url=database.app_url,
         database_api_url=database.api_url,
         temporal_address=temporal.address,
-        rails_url=rails_sandbox,
+        rails_url=rails_url,
         api_public_url="http://api.test",
         sync_budget_seconds=8.0,
     )
@@ -208,6 +207,13 @@ async def real_world(database: Any, temporal: Any, rails_sandbox: str, tmp_path:
         )
         yield World(app.state.core.services, http, UnreachableTemporal())
         await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def real_world(database: Any, temporal: Any, rails_sandbox: str, tmp_path: Path) -> AsyncIterator[World]:
+    """The API with its worker beside it, on a real Temporal server, database and rails."""
+    async with opened_world(database, temporal, rails_sandbox, tmp_path / "home") as opened:
+        yield opened
 
 
 @pytest.fixture

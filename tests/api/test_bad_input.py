@@ -193,7 +193,15 @@ async def test_idempotency_keys_missing_misshapen_and_contradicting(shop: Shop) 
     for path in ("/charges", "/transfers", "/payouts", "/refunds", "/accounts", "/charges/ch_1/capture"):
         answer = await shop.send("POST", path, json={})
         assert_problem(answer, 400, "idempotency_key_required", "idempotency_key")
-    for key in ("x" * 256, "tab\there", "k\xe4se", "dispute:alpha:1"):
+    for key in (
+        "x" * 256,
+        "tab\there",
+        "k\xe4se",
+        "dispute:alpha:1",
+        "notice:a:b:c",
+        "orphan:alpha:1",
+        "payout_of:ch_1",
+    ):
         answer = await shop.send("POST", "/charges", json=CHARGE, headers={"Idempotency-Key": key.encode("latin-1")})
         assert_problem(answer, 400, "idempotency_key_invalid", "idempotency_key")
     for written in (1, "", ["a"], "ключ"):

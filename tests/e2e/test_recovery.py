@@ -115,6 +115,29 @@ def test_another_answer_on_the_second_run_is_not_lost(own: LedgerlineInstance, s
     assert len(_approved(world, "authorize", charge["id"])) == 1
 
 
+def test_rule_10_an_orphan_is_given_back_once_though_the_worker_dies(
+    own: LedgerlineInstance, shop: Shop, world: World
+) -> None:
+    """The rail gives the money back and the worker dies before it hears of it; nothing is given back twice."""
+    account = shop.account()
+    world.inject(kind="delay", delay_ms=LATE_MS, flow="refund", count=1)
+    charge = shop.charge("tok_late_approved", account=account).json()
+    assert [one["outcome"] for one in charge["attempts"]] == ["declined", "approved"]
+    before = len(_approved(world, "refund"))
+    wait_until(lambda: len(_approved(world, "refund")) > before, seconds=30, what=lambda: "the orphan is refunded")
+    own.await_restart(API, own.kill_part(API))
+
+    def resolved() -> bool:
+        found = [one for one in shop.every("/reconciliation/exceptions") if one["subject"] == charge["id"]]
+        return [one["status"] for one in found] == ["resolved"]
+
+    wait_until(resolved, seconds=RECOVERY_SECONDS_MAX, what=lambda: str(shop.every("/reconciliation/exceptions")))
+    assert len(_approved(world, "refund", charge["id"])) == 1
+    assert shop.posted(account) == AMOUNT - FEE
+    events = [one["type"] for one in shop.every("/events") if one["data"]["object"].get("subject") == charge["id"]]
+    assert events == ["charge.orphan_detected", "charge.orphan_reversed"]
+
+
 def test_an_order_refused_on_the_second_run_was_given_on_the_first(
     own: LedgerlineInstance, shop: Shop, world: World
 ) -> None:

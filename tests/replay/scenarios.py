@@ -7,6 +7,7 @@ from temporalio.client import WorkflowHandle
 
 from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
+from tests.replay.charge_scenarios import CHARGE_SCENARIOS
 from tests.replay.money_scenarios import MONEY_SCENARIOS
 from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
@@ -338,5 +339,6 @@ SCENARIOS: dict[str, Scenario] = {
         transfer_quote_used,
         webhook_woken_then_disabled,
         *MONEY_SCENARIOS,
+        *CHARGE_SCENARIOS,
     )
 }

@@ -68,6 +68,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
+        "OrphanWorkflow": ["void_orphan"],
         "RailInboxWorkflow": [],
         "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
@@ -76,10 +77,11 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "ChargeWorkflow": ["rail_told"],
         "RefundWorkflow": ["rail_told"],
         "PayoutWorkflow": ["rail_told"],
+        "OrphanWorkflow": ["rail_told"],
         "DisputeWorkflow": ["rail_told", "told"],
         "WebhookDeliveryWorkflow": ["wake"],
     }
-    assert set(PATCHES) == {"dispute-lifecycle"}
+    assert set(PATCHES) == {"dispute-lifecycle", "ask-on-after-finding"}
     assert [key.name for key in search_attributes.ALL_KEYS] == [
         "LedgerlineMerchant",
         "LedgerlineKind",

@@ -26,6 +26,8 @@ REFUND: dict[str, Any] = {
     "amount_minor": 500,
 }
 PAYOUT: dict[str, Any] = {"payout_id": "po_1", "rail": "alpha", "currency": "EUR", "amount_minor": 700}
+ORPHAN: dict[str, Any] = {"orphan_id": "exc_o", "rail": "alpha", "currency": "EUR", "amount_minor": 8420}
+SUSPENSE = "suspense:EUR:test"
 BETWEEN: dict[str, Any] = {"source": ACCOUNT, "destination": "acct_b", "currency": "EUR"}
 OTHER = account_code(MERCHANT, Mode.TEST, "acct_b")
 THEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -132,6 +134,22 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
             ("dp_1:chargeback", OWNED, CLEARING, 300, POST, None, True),
             ("dp_1:fee", OWNED, FEES, 15, POST, None, True),
         ],
+    ),
+    (
+        facts.OrphanReceived(**ORPHAN, taken=True),
+        [("exc_o:received", CLEARING, SUSPENSE, 8420, POST, None, False)],
+    ),
+    (
+        facts.OrphanReversed(**ORPHAN, taken=True),
+        [("exc_o:reversed", SUSPENSE, CLEARING, 8420, POST, None, False)],
+    ),
+    (
+        facts.OrphanReceived(**ORPHAN, taken=False),
+        [("exc_o:received", CLEARING, SUSPENSE, 8420, HOLD, None, False)],
+    ),
+    (
+        facts.OrphanReversed(**ORPHAN, taken=False),
+        [("exc_o:reversed", CLEARING, SUSPENSE, 8420, VOID, "exc_o:received", False)],
     ),
     (
         facts.DisputeWon(

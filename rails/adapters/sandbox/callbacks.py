@@ -9,10 +9,12 @@ from typing import Any
 
 from domain.currencies import EXPONENTS
 from domain.inbound import CallbackUnreadableError, InboundKind, InboundNotice
+from domain.rail import Outcome, RailAnswer
 
 _PRINTABLE = re.compile(r"[!-~]{1,200}")
 _KINDS = {
     "dispute.created": InboundKind.CHARGEBACK,
+    "order.outcome": InboundKind.OUTCOME,
     "dispute.escalated": InboundKind.DISPUTE_ESCALATED,
     "dispute.closed": InboundKind.DISPUTE_CLOSED,
     "dispute.won": InboundKind.DISPUTE_WON,
@@ -55,8 +57,17 @@ def read_notices(body: bytes, names: frozenset[str]) -> tuple[InboundNotice, ...
             amount_minor=amount,
             currency=currency,
             reason=reason[:500] if isinstance(reason, str) else None,
+            answer=_answer(told) if kind is InboundKind.OUTCOME else None,
+            effect_key=_word(told, "effect_key") if kind is InboundKind.OUTCOME else None,
         ),
     )
+
+
+def _answer(told: dict[str, Any]) -> RailAnswer | None:
+    """Return a correction's answer. Only a yes is one: the rails of the sandbox never take a yes back this way."""
+    if told.get("outcome") != "approved":
+        return None
+    return RailAnswer(outcome=Outcome.APPROVED, rail_reference=_word(told, "reference"), detail="told by the rail")
 
 
 def _word(told: dict[str, Any], name: str) -> str:

@@ -1,0 +1,1 @@
+"""ACH credits as NACHA files through a bank."""

@@ -1,0 +1,61 @@
+"""Paths of charges that end badly first: persons' findings, orphans. Recorded like every other scenario."""
+
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from domain.rail import DeclineClass, Outcome, RailAnswer
+from tests.workflows.conftest import World, claim
+from tests.workflows.fakes import UNKNOWN, approve, decline
+from tests.workflows.test_charge import status_is
+from tests.workflows.test_orphan import orphan, refused
+from tests.workflows.test_orphan import start as start_orphan
+from workflows.charge import ChargeWorkflow
+from workflows.charge_messages import ResolveCharge
+from workflows.orphan import OrphanWorkflow, VoidOrphan
+
+Handle = WorkflowHandle[Any, Any]
+YES = RailAnswer(outcome=Outcome.APPROVED, final_funds=True)
+
+
+async def charge_declined_by_person(world: World) -> Handle:
+    world.rails.script = lambda request, call: UNKNOWN
+    charge = world.charge()
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "unknown")
+    await handle.execute_update(
+        ChargeWorkflow.resolve,
+        ResolveCharge(outcome="declined", actor="ak_1", note="acquirer's log", claim=claim(charge.id, "k2")),
+    )
+    await handle.result()
+    # What asks on is a run of its own; left alone it would meet the next scenario's rails.
+    await world.client.get_workflow_handle(f"mer_a/test/orphan:alpha:{charge.id}:1").terminate()
+    return handle
+
+
+async def orphan_reversed(world: World) -> Handle:
+    world.rails.inquiry_script = lambda inquiry, call: YES
+    return await start_orphan(world, orphan())
+
+
+async def orphan_never_happened(world: World) -> Handle:
+    world.rails.inquiry_script = lambda inquiry, call: decline(DeclineClass.HARD) if call == 2 else UNKNOWN
+    return await start_orphan(world, orphan(effect_key="ch_2:1", rail_key="ch_2:1", original_rail_key="ch_2:1"))
+
+
+async def orphan_refused_then_reversed(world: World) -> Handle:
+    world.rails.script = lambda request, call: approve(request, call) if call > 1 else decline(DeclineClass.HARD)
+    one = orphan(effect_key="ch_3:1#2", original_rail_key="ch_3:1#2")
+    handle = await start_orphan(world, one)
+    await refused(world, one)
+    order = VoidOrphan(actor="ak_1", note="told by the acquirer", claim=claim(one.id, "k2"))
+    await handle.execute_update(OrphanWorkflow.void_orphan, order)
+    return handle
+
+
+CHARGE_SCENARIOS = (
+    charge_declined_by_person,
+    orphan_reversed,
+    orphan_never_happened,
+    orphan_refused_then_reversed,
+)
