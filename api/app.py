@@ -37,6 +37,7 @@ from api import (
 from api.authentication import KeyDirectory, require_merchant
 from api.context import Core
 from api.errors import Problem, install_errors
+from api.event_documentation import webhooks
 from api.metrics import HttpMetrics
 from api.middleware import Edge
 from api.reading import Reads
@@ -102,7 +103,9 @@ def create_app(services: Services) -> FastAPI:
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document, with the models that routes read and render by hand."""
     if app.openapi_schema is None:
+        told = webhooks()
         app.openapi_schema = documenting.complete(
             get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         )
+        app.openapi_schema["webhooks"] = told
     return app.openapi_schema

@@ -245,5 +245,9 @@ class Event(Shown):
     sequence: int
     previous_sequence: int
     type: str = Field(examples=["charge.settled"])
+    schema_version: int
+    livemode: bool
     created_at: str
+    previous_hash: str | None = Field(description="The hash of the event before; zeros for the first of the chain.")
+    hash: str | None = Field(description="SHA-256, hex; see docs/webhooks.md for what it covers.")
     data: EventSubject

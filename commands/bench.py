@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from bench.end_to_end import QUICK, Plan, measure_end_to_end
+from bench.events import RATIO_MIN, EventsPlan, measure_events, print_events
 from bench.instance import InstanceFailure
 from bench.ledger import QUICK as QUICK_LEDGER
 from bench.ledger import WHOLE as WHOLE_LEDGER
@@ -33,6 +34,7 @@ def bench(context: typer.Context, quick: Quick = False, output: Output = RESULTS
         _run_end_to_end(QUICK if quick else Plan(), output)
         _run_routing(RoutingPlan(charges=5_000) if quick else RoutingPlan(), output)
         _run_ledger(QUICK_LEDGER if quick else WHOLE_LEDGER, output)
+        _run_events(EventsPlan(seconds=1.0, rounds=2) if quick else EventsPlan(), output)
 
 
 @app.command("end-to-end")
@@ -73,6 +75,26 @@ def _run_ledger(plan: LedgerPlan, output: Path) -> None:
     print_ledger(document, Console() if Console().is_terminal else Console(width=180))
     print(f"written to {path}")
     if document["history"]["answers_changed"] or not document["history"]["books_ok"]:
+        raise typer.Exit(1)
+
+
+@app.command("events")
+def events(
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of a cell.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which both alternate.")] = 5,
+    output: Output = RESULTS,
+) -> None:
+    """Posting with an event for each change beside posting without. Fails below the promised share."""
+    _run_events(EventsPlan(seconds=seconds, rounds=rounds), output)
+
+
+def _run_events(plan: EventsPlan, output: Path) -> None:
+    progress = Console(stderr=True)
+    document = measure_events(plan, lambda line: progress.print(line, style="dim", markup=False))
+    path = write_result(document, output)
+    print_events(document, Console() if Console().is_terminal else Console(width=140))
+    print(f"written to {path}")
+    if any(row["ratio"] < RATIO_MIN for row in document["cells"]):
         raise typer.Exit(1)
 
 

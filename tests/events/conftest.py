@@ -8,24 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
-from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.codec import data_converter, open_codec
-from activities.webhook_secrets import CustodianWrapper
-from activities.webhooks import WebhookActivities
-from domain.identifiers import Mode
-from events.deliveries import DeliveryBook
-from events.sealing import SecretSealer
-from events.sending import Sender
-from operations.waking import waking
 from tests.api.conftest import Shop, World, real_world, shop, world
+from tests.events.delivering import delivering
 from tests.events.receiver import Receiver
 from tests.ledger.postings import World as Merchant
-from vault.custodian import FileCustodian
-from workflows.policies import BACKGROUND_QUEUE
-from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 __all__ = ["real_world", "shop", "world"]
 
@@ -36,8 +23,6 @@ class Delivery:
 
     world: World
     shop: Shop
-    client: Client
-    pool: Any
 
     async def endpoint(self, url: str, **terms: Any) -> dict[str, Any]:
         """A new endpoint, with its secret."""
@@ -88,24 +73,5 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def delivery(world: World, shop: Shop, database: Any, temporal: Any, tmp_path: Path) -> AsyncIterator[Delivery]:
     """A merchant, and a worker that delivers; endpoints get 1.5 seconds to answer."""
-    codec = open_codec(tmp_path / "codec_keys.json")
-    client = await Client.connect(temporal.address, data_converter=data_converter(codec))
-    sealer = SecretSealer(CustodianWrapper(FileCustodian(tmp_path / "webhook_keys.json")))
-    pool: Any = AsyncConnectionPool(database.app_url, min_size=1, max_size=6, kwargs={"autocommit": True}, open=False)
-    await pool.open()
-    senders = {mode: Sender(mode, response_seconds_max=1.5) for mode in Mode}
-    activities = WebhookActivities(
-        pool=pool, book=world.services.book, deliveries=DeliveryBook(pool, sealer), senders=senders
-    )
-    worker = Worker(
-        client,
-        task_queue=BACKGROUND_QUEUE,
-        workflows=[WebhookDeliveryWorkflow],
-        activities=[activities.deliver_webhooks],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
-    async with worker, waking(client, pool):
-        yield Delivery(world, shop, client, pool)
-    for sender in senders.values():
-        await sender.aclose()
-    await pool.close()
+    async with delivering(database.app_url, temporal.address, tmp_path):
+        yield Delivery(world, shop)

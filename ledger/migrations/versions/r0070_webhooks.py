@@ -44,7 +44,7 @@ def downgrade() -> None:
 
 
 def _guard() -> None:
-    functions = (f"write_{TABLE}", "open_webhook_cursor", "write_webhook_attempts", "event_content")
+    functions = (f"write_{TABLE}", "open_webhook_cursor", "write_webhook_attempts")
     for function in (*functions, "event_sequence_before"):
         run(f"REVOKE ALL ON FUNCTION {signature(function)} FROM PUBLIC")
         run(f"GRANT EXECUTE ON FUNCTION {signature(function)} TO ledgerline_app")
