@@ -28,12 +28,13 @@ class Fault:
 
     drop_before: cut off, nothing done. drop_after: done, then cut off. delay: done, answered
     `delay_ms` later. error500: nothing done; error500_after: done. garble: done, the answer is
-    noise. refuse: connection refused. duplicate: the network delivers the order twice. twice: the rail does
-    it twice, tells of the first effect and corrects itself later. busy: 503 with the rail's promise that nothing was attempted. outage: nobody listens for `seconds`.
-    slow_recovery: for `seconds` a falling share of calls is busy. lie_not_found, lie_pending: an
-    inquiry inside the rail's horizon is told so whatever happened; the next is told the truth.
-    callback_late: told `delay_ms` later, so that others overtake it. callback_twice: told twice.
-    callback_lost: not told this time. callback_unconfirmed: told, but the confirmation is lost.
+    noise. refuse: connection refused. duplicate: the network delivers the order twice. twice: the
+    rail does it twice, tells of the first effect and corrects itself later. busy: 503 with the
+    rail's promise that nothing was attempted. outage: nobody listens for `seconds`. slow_recovery:
+    for `seconds` a falling share of calls is busy. lie_not_found, lie_pending: an inquiry inside the
+    rail's horizon is told so whatever happened; the next is told the truth. callback_late: told
+    `delay_ms` later, so that others overtake it. callback_twice: told twice. callback_lost: not told
+    this time. callback_unconfirmed: told, but the confirmation is lost.
     """
 
     rail: str | None
