@@ -20,6 +20,7 @@ COMMANDS = {
     "replay": "replay a workflow's history against today's code and print its timeline",
     "ledger": "show the ledger's periods and archive the oldest",
     "verify": "check the books: trial balance zero, every balance the sum of its entries",
+    "watch": "what the invariant watch found, and letting stopped payouts go again",
     "risk": "train the risk model",
     "bench": "run the benchmarks beside their peers",
 }

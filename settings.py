@@ -126,6 +126,24 @@ class Settings(BaseSettings):
     activities_max: int = Field(default=128, ge=1, description="Regular activities one worker runs at a time.")
     local_activities_max: int = Field(default=256, ge=1, description="Local activities one worker runs at a time.")
     workflows_cached_max: int = Field(default=2000, ge=0, description="Workflows one worker keeps in memory.")
+    watch_seconds: float = Field(
+        default=5.0, ge=0.1, le=3600, description="Pause between two runs of the invariant watch over the ledger."
+    )
+    watch_patrol_movements: int = Field(
+        default=2000, ge=0, le=100_000, description="Old movements the invariant watch verifies again in each run."
+    )
+    alert_webhook_url: str | None = Field(
+        default=None, description="Told of violations in the format of Alertmanager's webhook receiver (version 4)."
+    )
+    alertmanager_url: str | None = Field(
+        default=None, description="Base URL of an Alertmanager that is told of violations (its API v2)."
+    )
+    pagerduty_routing_key_file: Path | None = Field(
+        default=None, description="File with the routing key of a PagerDuty Events v2 integration that is told."
+    )
+    pagerduty_url: str = Field(
+        default="https://events.pagerduty.com/v2/enqueue", description="Where PagerDuty takes events."
+    )
     metrics_port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port of a standalone worker's /metrics; the API has its own."
     )

@@ -33,6 +33,7 @@ from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
 from activities.records import RecordActivities
 from activities.routes import Router
+from activities.watching import WatchActivities, WatchTerms
 from activities.webhook_secrets import CustodianWrapper, WebhookSecrets
 from activities.webhooks import WebhookActivities
 from audit.signing import AuditSigner
@@ -43,6 +44,7 @@ from events.sealing import SecretSealer
 from events.sending import Sender
 from ledger.posting import Poster
 from logs import configure_logging
+from operations.alert_receivers import AlertReceivers
 from operations.notice_delivery import NoticeDelivery
 from operations.notice_store import NoticeStore
 from operations.rail_inbox import RailInbox
@@ -183,6 +185,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
             parts.records.read_object,
+            watch_of(parts).payouts_stopped,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_workflow_tasks=settings.workflow_tasks_max,
@@ -198,11 +201,14 @@ def build_background_worker(parts: Parts) -> Worker | None:
 
     None while nothing runs there.
     """
-    notices = NoticeActivities(parts.inbox)
+    notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
     activities: list[Callable[..., Any]] = [
         LedgerPeriodActivities(parts.pool).extend_ledger_periods,
         notices.collect_rail_notices,
         notices.deliver_rail_notices,
+        watch.watch_books,
+        watch.prove_books,
+        watch.deliver_alerts,
         parts.webhook_activities.deliver_webhooks,
     ]
     if not BACKGROUND_WORKFLOWS and not activities:
@@ -239,6 +245,24 @@ def read_secret(path: Path) -> bytes:
         return path.read_text("utf-8").strip().encode()
     except FileNotFoundError:
         return b""
+
+
+def watch_of(parts: Parts) -> WatchActivities:
+    """Return the invariant watch with the receivers of alerts that are configured."""
+    settings = parts.settings
+    key_file = settings.pagerduty_routing_key_file
+    return WatchActivities(
+        pool=parts.pool,
+        book=parts.poster,
+        receivers=AlertReceivers(
+            instance=settings.api_url,
+            webhook_url=settings.alert_webhook_url,
+            alertmanager_url=settings.alertmanager_url,
+            pagerduty_url=settings.pagerduty_url,
+            pagerduty_routing_key=key_file.read_text().strip() if key_file is not None else None,
+        ),
+        terms=WatchTerms(pause_seconds=settings.watch_seconds, patrol_movements=settings.watch_patrol_movements),
+    )
 
 
 async def _connect(settings: Settings, codec: EncryptionCodec) -> Client:

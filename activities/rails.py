@@ -7,8 +7,10 @@ from psycopg_pool import AsyncConnectionPool
 from temporalio import activity
 
 from activities.heartbeats import beating
+from activities.stops import are_payouts_stopped
 from activities.stored_attempts import stored_answer
 from domain.identifiers import Mode
+from domain.payout_stop import PAYOUTS_STOPPED
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from domain.sandbox import is_sandbox_token
 from rails.adapter import CardDetails
@@ -38,6 +40,11 @@ class RailActivities(RailPort):
                 return answer
             request = replace(request, resumed=True)
         pace = self._rails.profile(request.rail).pace
+        if request.flow is Flow.PAYOUT and await are_payouts_stopped(self._pool, request.currency):
+            if resumed:
+                # It may have been sent: it is asked about, and not sent again while payouts are stopped.
+                return RailAnswer(outcome=Outcome.UNKNOWN, detail=PAYOUTS_STOPPED, pace=pace)
+            return RailAnswer(outcome=Outcome.NOT_ATTEMPTED, decline_code=PAYOUTS_STOPPED)
         if pace is not None and request.deadline_seconds < pace.deadline_seconds:
             # Not given: the workflow gives it again with this deadline, off the fast path.
             return RailAnswer(outcome=Outcome.NOT_ATTEMPTED, pace=pace, detail="the rail needs longer than that")

@@ -24,12 +24,11 @@ from api.objects import is_identifier
 from api.rendering import json_answer, list_answer
 from domain.identifiers import Mode
 from domain.ledger import AuditDraft, Posting
+from domain.payout_stop import PLATFORM
 
 router = APIRouter(prefix="/v1", tags=["administration"])
 
 MerchantId = Annotated[str, Field(pattern=r"^mer_[a-z0-9]{1,40}$")]
-PLATFORM = "ledgerline"
-"""The merchant id of audit records about the installation itself."""
 
 
 class CreateMerchant(WriteRequest):

@@ -1,9 +1,9 @@
 """The book as a whole: trial balance and the proof that it is sound."""
 
 import asyncio
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api import schemas
@@ -17,6 +17,7 @@ from domain.identifiers import public_account_id
 from domain.timestamps import rfc3339
 from ledger.balances import CurrencyTotals, merchant_totals, trial_balance
 from ledger.invariants import Violation, check_books
+from ledger.watched import Watched, read_watch
 
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
@@ -60,7 +61,7 @@ class ViolationShown(schemas.Shown):
 
 
 class Invariants(schemas.Shown):
-    """Whether the book is sound."""
+    """Whether the book is sound. `incremental` and `full` are the watch's last runs, null before the first."""
 
     object: Literal["invariants"]
     ok: bool
@@ -68,6 +69,9 @@ class Invariants(schemas.Shown):
     entries_checked: int
     currencies: list[CurrencyShown]
     violations: list[ViolationShown]
+    incremental: dict[str, Any] | None
+    full: dict[str, Any] | None
+    payouts_stopped: list[str]
 
 
 @router.get("/trial_balance", responses=schemas.reading(TrialBalance))
@@ -105,8 +109,20 @@ async def get_trial_balance(
 
 
 @router.get("/invariants", responses=schemas.reading(Invariants))
-async def get_invariants(principal: Caller, core: CoreOf) -> Response:
-    """Check the whole book now. A merchant sees whether it is sound, and violations on its own accounts."""
+async def get_invariants(
+    principal: Caller,
+    core: CoreOf,
+    full: Annotated[bool, Query(description="Prove the whole book now; costs a read of all of it.")] = False,
+) -> Response:
+    """Return what the invariant watch knows, or with `full=true` prove the whole book now.
+
+    A merchant sees whether the book is sound, and violations on its own accounts. Where the watch has never run,
+    the book is proved.
+    """
+    async with core.reads.connection(EVERYTHING) as connection:
+        watched = await read_watch(connection)
+    if not full and watched.incremental is not None:
+        return json_answer(_watched(principal, watched, watched.incremental))
     async with _checking, core.reads.connection(EVERYTHING) as connection:
         report = await check_books(connection)
     return json_answer(
@@ -116,14 +132,34 @@ async def get_invariants(principal: Caller, core: CoreOf) -> Response:
             "checked_at": rfc3339(report.checked_at),
             "entries_checked": report.entries_checked,
             "currencies": [_totals(totals) for totals in report.currencies],
-            "violations": [_violation(one) for one in report.violations if _may_see(principal, one)],
+            "violations": [_violation(one) for one in report.violations if _may_see(principal, one.account)],
+            **_last_runs(watched),
         }
     )
 
 
-def _may_see(principal: Principal, violation: Violation) -> bool:
+def _watched(principal: Principal, watched: Watched, last: Document) -> Document:
+    return {
+        "object": "invariants",
+        "ok": watched.ok,
+        "checked_at": last["checked_at"],
+        "entries_checked": last["entries_verified"],
+        "currencies": last["currencies"],
+        "violations": [one for one in watched.violations if _may_see(principal, one["account"])],
+        **_last_runs(watched),
+    }
+
+
+def _last_runs(watched: Watched) -> Document:
+    incremental = dict(watched.incremental) if watched.incremental is not None else None
+    if incremental is not None:
+        del incremental["currencies"]
+    return {"incremental": incremental, "full": watched.full, "payouts_stopped": watched.stopped}
+
+
+def _may_see(principal: Principal, account: str | None) -> bool:
     own = f"{principal.merchant_id}/{principal.mode}/"
-    return principal.admin or (violation.account or "").startswith(own)
+    return principal.admin or (account or "").startswith(own)
 
 
 def _totals(totals: CurrencyTotals) -> Document:

@@ -18,14 +18,21 @@ from api.context import CoreOf
 from api.errors import Problem
 from api.idempotency import key_statement, read_write
 from api.objects import After, Limit, Status, list_objects, read_object
+from api.reading import Row, Statement
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Start
 from domain.identifiers import new_identifier
 from domain.money import format_amount
 from domain.payout import Payout, payout_document
+from domain.payout_stop import PAYOUTS_STOPPED
 from workflows.payout import PayoutWorkflow, StartPayout
 
 router = APIRouter(prefix="/v1", tags=["payouts"])
+
+STOPPED_RETRY_SECONDS = "300"
+"""A person has to look at the books first: asking every second is of no use."""
+
+_STOPPED = "SELECT payouts_stopped(%(currency)s) AS stopped"
 
 
 def _compact_iban(text: str) -> str:
@@ -105,8 +112,11 @@ async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf
     core.check_rail(wanted.rail, "payout")
     _check_destination(wanted)
     check = AccountCheck(merchant, [wanted.source])
-    keys, accounts = await core.reads.rows(merchant.scope, key_statement(asked), check.statement())
+    keys, accounts, stops = await core.reads.rows(
+        merchant.scope, key_statement(asked), check.statement(), Statement(_STOPPED, {"currency": wanted.currency})
+    )
     if not keys:
+        _check_not_stopped(wanted.currency, stops)
         check_account(check.found(accounts), wanted.source, wanted.currency, param="source")
     payout = Payout(
         id=new_identifier("po"),
@@ -133,6 +143,17 @@ async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf
     )
     core.metrics.count_operation(landing.document, replayed=landing.replayed)
     return operation_answer(landing.document, replayed=landing.replayed)
+
+
+def _check_not_stopped(currency: str, stops: list[Row]) -> None:
+    """Let a payout start unless the books are in doubt; nothing is remembered, so a retry is welcome.
+
+    Raises:
+        Problem: 503, payouts in this currency are stopped. Retryable with the same key.
+    """
+    if stops[0]["stopped"]:
+        detail = f"Payouts in {currency} are stopped for now. Nothing was moved; retry later with the same key."
+        raise Problem(503, PAYOUTS_STOPPED, detail, headers={"Retry-After": STOPPED_RETRY_SECONDS})
 
 
 def _check_destination(wanted: CreatePayout) -> None:

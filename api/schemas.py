@@ -117,6 +117,7 @@ class Payout(_Operation):
     failure_code: str | None
     failure_detail: str | None
     next_check_at: str | None
+    held_by: str | None = None
 
 
 class EntryShown(Shown):
@@ -229,6 +230,21 @@ class ExceptionShown(Shown):
     status: Literal["open", "resolved"]
     subject: str
     detail: str
+
+
+class PayoutStopShown(Shown):
+    """A currency whose payouts were stopped because the books were not in order."""
+
+    id: str
+    object: Literal["payout_stop"]
+    currency: str
+    status: Literal["active", "lifted"]
+    since: str
+    violations: list[dict[str, Any]]
+    exception: str
+    lifted_at: str | None
+    lifted_by: str | None
+    note: str | None
 
 
 class EventSubject(Shown):

@@ -51,7 +51,7 @@ class RunningInstance:
             OSError: it does not answer. Retryable.
         """
         request = urllib.request.Request(
-            f"{self.api_url}/v1/ledger/invariants", headers={"Authorization": f"Bearer {self.admin_key}"}
+            f"{self.api_url}/v1/ledger/invariants?full=true", headers={"Authorization": f"Bearer {self.admin_key}"}
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             document: dict[str, Any] = json.loads(answer.read())

@@ -51,6 +51,7 @@ class RefusalCode(StrEnum):
     BALANCE_ABOVE_MAXIMUM = "balance_above_maximum"
     FX_QUOTE_EXPIRED = "fx_quote_expired"
     FX_QUOTE_USED = "fx_quote_used"
+    PAYOUTS_STOPPED = "payouts_stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ class RecordKind(StrEnum):
     ACCOUNT = "account"
     POLICY = "policy"
     FX_QUOTE = "fx_quote"
+    PAYOUT_STOP = "payout_stop"
     WEBHOOK_ENDPOINT = "webhook_endpoint"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 

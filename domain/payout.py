@@ -25,7 +25,9 @@ class PayoutStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payout:
-    """The whole state of a payout. `source` is the public id of the account debited."""
+    """The whole state of a payout. `source` is the public id of the account debited.
+
+    `held_by`: why it does not go on although nobody said no (`payouts_stopped`)."""
 
     id: str
     merchant_id: str
@@ -46,6 +48,7 @@ class Payout:
     failure_code: str | None = None
     failure_detail: str | None = None
     next_check_at: datetime | None = None
+    held_by: str | None = None
     inquiries: Inquiries = ()
 
     def __post_init__(self) -> None:
@@ -67,6 +70,7 @@ def payout_document(payout: Payout) -> dict[str, Any]:
         "failure_code": payout.failure_code,
         "failure_detail": payout.failure_detail,
         "next_check_at": rfc3339(payout.next_check_at),
+        "held_by": payout.held_by,
         "workflow_id": payout.workflow_id,
         "livemode": payout.mode is Mode.LIVE,
         "created_at": rfc3339(payout.created_at),

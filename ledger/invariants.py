@@ -118,7 +118,7 @@ _VIOLATIONS = f"""
     WHERE m.phase NOT IN ('hold', 'void_hold') AND e.id IS NULL
     UNION ALL
     SELECT 'movement_currency_wrong', a.code, CASE a.id WHEN m.debit_account_id THEN 2 * m.id - 1 ELSE 2 * m.id END,
-        a.currency, 'movement ' || m.key || ' in ' || m.currency
+        a.currency, 'movement ' || m.id || ' in ' || m.currency
     FROM movements m JOIN accounts a ON a.id IN (m.debit_account_id, m.credit_account_id)
     WHERE a.currency <> m.currency
     UNION ALL

@@ -21,6 +21,7 @@ from ledger.columns import json_column as _json
 from ledger.columns import metadata
 from ledger.columns import records_table as _records
 from ledger.columns import text_column as _text
+from ledger.watch_tables import ledger_watch as ledger_watch
 from ledger.webhook_schema import webhook_attempts as webhook_attempts
 from ledger.webhook_schema import webhook_cursors as webhook_cursors
 from ledger.webhook_schema import webhook_deliveries as webhook_deliveries
@@ -190,6 +191,7 @@ attempts = _records(
 )
 exceptions = _records("exceptions")
 fx_quotes = _records("fx_quotes")
+payout_stops = _records("payout_stops")
 webhook_endpoints = _records("webhook_endpoints")
 vault_tokens = _records("vault_tokens")
 idempotency_keys = Table(
@@ -288,52 +290,6 @@ rail_counters = Table(
     _text("rail", key=True),
     _text("series", key=True),
     _big("last_number"),
-)
-ledger_watch = Table(
-    "ledger_watch",
-    metadata,
-    Column("one", Boolean, primary_key=True),
-    _big("movement_id"),
-    _big("patrol_movement_id"),
-    _big("patrol_account_id"),
-    _text("guards", null=True),
-)
-ledger_watch_totals = Table(
-    "ledger_watch_totals",
-    metadata,
-    _text("currency", key=True),
-    _big("debits_minor"),
-    _big("credits_minor"),
-    _big("entries"),
-)
-ledger_watch_accounts = Table(
-    "ledger_watch_accounts",
-    metadata,
-    _big("account_id", key=True),
-    _big("balance_minor"),
-    _big("sequence"),
-    _big("entry_id", null=True),
-    _instant("recorded_at", null=True),
-    _big("pending_debits_minor"),
-    _big("pending_credits_minor"),
-)
-ledger_watch_reports = Table(
-    "ledger_watch_reports", metadata, _text("kind", key=True), _instant("reported_at"), _json("document")
-)
-ledger_violations = Table(
-    "ledger_violations",
-    metadata,
-    _text("fingerprint", key=True),
-    _text("kind"),
-    _text("account", null=True),
-    _text("entry", null=True),
-    _text("currency", null=True),
-    _text("detail"),
-    _text("found_by"),
-    _instant("found_at"),
-    _instant("seen_at"),
-    _instant("gone_at", null=True),
-    _instant("acknowledged_at", null=True),
 )
 chain_wallets = Table(
     "chain_wallets",

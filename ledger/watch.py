@@ -70,6 +70,11 @@ class WholeProof:
     violations: tuple[Violation, ...]
     guards: str
 
+    @property
+    def ok(self) -> bool:
+        """Whether every rule held."""
+        return not self.violations
+
 
 class WatchBusyError(Exception):
     """Another run of the watch is under way. Retryable."""
@@ -147,6 +152,19 @@ async def prove_whole_book(connection: AsyncConnection) -> WholeProof:
         violations=_distinct(found),
         guards=guards,
     )
+
+
+async def rebase(connection: AsyncConnection) -> None:
+    """Take the book as it is stored for verified, so that a known incident hides no later one. Reads every entry.
+
+    For when a person has taken note of what changed behind the watch. `connection` is in autocommit.
+
+    Raises:
+        WatchBusyError: another run has the turn. Retryable.
+    """
+    async with _turn(connection):
+        for statement in statements.REBASE:
+            await connection.execute(statement.encode())
 
 
 async def accept_guards(connection: AsyncConnection, guards: str) -> None:

@@ -32,7 +32,7 @@ _BEFORE_STORED = """
 # One pass: each entry with what came before it, its movement and its account; `unfit` if they don't fit together.
 _JUDGED = """
     judged AS MATERIALIZED (
-        SELECT r.*, m.currency AS moved_currency, a.code, a.currency,
+        SELECT r.*, m.currency AS moved_currency, a.code, a.currency, a.balance_minor AS account_balance, a.version,
             m.id IS NULL OR m.amount_minor <> r.amount_minor OR m.recorded_at <> r.recorded_at
                 OR m.effective_at <> r.effective_at OR m.phase IN ('hold', 'void_hold')
                 OR CASE r.direction WHEN 'debit' THEN r.id <> 2 * m.id - 1 OR r.account_id <> m.debit_account_id
@@ -115,7 +115,11 @@ SLICE_OF_NEW = f"""
         FROM legs l LEFT JOIN ledger_watch_accounts v ON v.account_id = l.account_id
         WINDOW w AS (PARTITION BY l.account_id ORDER BY l.recorded_at)
     ), last_entries AS (
-        SELECT account_id, balance_minor, sequence, id, recorded_at FROM judged WHERE last
+        -- Of an entry that doesn't follow, what the account itself says is taken for true.
+        SELECT account_id, id, recorded_at, CASE account_balance WHEN balance_before + signed THEN account_balance
+            ELSE balance_minor END AS balance_minor,
+            CASE version WHEN sequence_before + 1 THEN version ELSE sequence END AS sequence
+        FROM judged WHERE last
     ), last_holds AS (
         SELECT DISTINCT ON (account_id) account_id, debits, credits
         FROM held WHERE NOT missing ORDER BY account_id, recorded_at DESC
@@ -185,9 +189,8 @@ ACCOUNTS = """
         || verified_sequence
     FROM last WHERE version <> verified_sequence
     UNION ALL
-    SELECT 'last_entry_changed', code, entry_id, currency, 'balance ' || verified_balance || ' at sequence '
-        || verified_sequence || ' was verified, now the last entry is '
-        || coalesce(last_entry || ' with ' || last_balance || ' at ' || last_sequence, 'gone')
+    SELECT 'last_entry_changed', code, entry_id, currency,
+        'balance ' || verified_balance || ' at sequence ' || verified_sequence || ' was verified'
     FROM last WHERE entry_id IS NOT NULL AND (last_entry, last_balance, last_sequence)
         IS DISTINCT FROM (entry_id, verified_balance, verified_sequence)
     UNION ALL
@@ -225,14 +228,37 @@ TOTALS_OF_VERIFIED = """
     WHERE (s.debits, s.credits, s.entries)
         IS DISTINCT FROM (t.debits_minor::numeric, t.credits_minor::numeric, t.entries)
     UNION ALL
-    SELECT 'last_entry_changed', a.code, v.entry_id, a.currency, 'balance ' || v.balance_minor || ' at sequence '
-        || v.sequence || ' was verified, now ' || coalesce(e.balance_minor || ' at ' || e.sequence, 'the entry is gone')
+    SELECT 'last_entry_changed', a.code, v.entry_id, a.currency,
+        'balance ' || v.balance_minor || ' at sequence ' || v.sequence || ' was verified'
     FROM ledger_watch_accounts v LEFT JOIN entries e ON e.id = v.entry_id AND e.account_id = v.account_id
     LEFT JOIN accounts a ON a.id = v.account_id
     WHERE v.entry_id IS NOT NULL AND (e.balance_minor, e.sequence) IS DISTINCT FROM (v.balance_minor, v.sequence)
     LIMIT %(most)s
 """
 """What was verified before and is not as it was: reads every entry. Finds what was removed without a trace."""
+
+REBASE = (
+    """
+    INSERT INTO ledger_watch_totals AS t (currency, debits_minor, credits_minor, entries)
+    SELECT coalesce(a.currency, t.currency, '?'),
+        coalesce(sum(e.amount_minor) FILTER (WHERE e.direction = 'debit'), 0),
+        coalesce(sum(e.amount_minor) FILTER (WHERE e.direction = 'credit'), 0), count(e.id)
+    FROM (SELECT * FROM entries WHERE id <= 2 * (SELECT movement_id FROM ledger_watch)) e
+    LEFT JOIN accounts a ON a.id = e.account_id
+    FULL JOIN ledger_watch_totals t ON t.currency = a.currency GROUP BY 1
+    ON CONFLICT (currency) DO UPDATE SET debits_minor = excluded.debits_minor,
+        credits_minor = excluded.credits_minor, entries = excluded.entries
+    """,
+    """
+    UPDATE ledger_watch_accounts v SET balance_minor = coalesce(e.balance_minor, 0),
+        sequence = coalesce(e.sequence, 0), entry_id = e.id, recorded_at = e.recorded_at
+    FROM ledger_watch_accounts w LEFT JOIN LATERAL (SELECT * FROM entries e WHERE e.account_id = w.account_id
+        AND e.id <= 2 * (SELECT movement_id FROM ledger_watch) ORDER BY e.recorded_at DESC LIMIT 1) e ON true
+    WHERE w.account_id = v.account_id
+        AND (v.entry_id, v.balance_minor, v.sequence) IS DISTINCT FROM (e.id, e.balance_minor, e.sequence)
+    """,
+)
+"""Takes what is stored now for verified: after an incident that a person has taken note of. Reads every entry."""
 
 GUARDS_OFF = """
     SELECT 'guard_off' AS kind, NULL AS account, NULL::bigint AS entry, NULL AS currency,

@@ -37,7 +37,8 @@ async def ensure_schedules(client: Client, rows: Iterable[ScheduleRow]) -> None:
     """
     for row in rows:
         try:
-            await client.create_schedule(row.id, _schedule(row))
+            # What repeats begins at once on a new server, not after its first interval.
+            await client.create_schedule(row.id, _schedule(row), trigger_immediately=row.every is not None)
         except ScheduleAlreadyRunningError:
             await client.get_schedule_handle(row.id).update(functools.partial(_in_line, row))
 

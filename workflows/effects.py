@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
         StoredObject,
         WebhookPort,
     )
+    from workflows.watch_ports import AskStop, StopPort
 
 
 async def assess_charge(request: AssessCharge) -> AssessedCharge:
@@ -104,6 +105,17 @@ async def inquire(inquiry: RailInquiry) -> RailAnswer:
         heartbeat_timeout=policies.SLOW_RAIL_HEARTBEAT if inquiry.deadline_seconds > INQUIRY_SECONDS else None,
         retry_policy=policies.RETRY_UNTIL_DONE,
         summary=f"what became of {inquiry.rail_key} on {inquiry.rail}?",
+    )
+
+
+async def payouts_stopped(stop: AskStop) -> bool:
+    """Tell whether payouts of a currency are stopped, off the fast path."""
+    return await workflow.execute_activity_method(
+        StopPort.payouts_stopped,
+        stop,
+        start_to_close_timeout=timedelta(seconds=10),
+        retry_policy=policies.RETRY_UNTIL_DONE,
+        summary=f"are payouts in {stop.currency} stopped?",
     )
 
 

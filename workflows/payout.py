@@ -1,6 +1,7 @@
 """A payout: money leaves the account into transit, then to the beneficiary or, after a definite no, back."""
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -10,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.identifiers import rail_key
     from domain.ledger import KeyClaim, PostingResult, Record, RefusalCode
     from domain.payout import Payout, PayoutStatus, payout_document
+    from domain.payout_stop import PAYOUTS_STOPPED
     from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest, trail_with
     from domain.timestamps import rfc3339
     from workflows import effects, policies, search_attributes
@@ -19,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.postings import payout_posting, unknown_outcome_exception
     from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
+    from workflows.watch_ports import AskStop
 
 OPEN_STATUSES: frozenset[str] = frozenset({PayoutStatus.PROCESSING, PayoutStatus.UNKNOWN})
 
@@ -52,6 +55,9 @@ class PayoutWorkflow(HearsRails):
         self._payout = replace(self._payout, route=plan.options, rail=plan.options[0].rail, attempts=1)
         attempt = self._first_attempt()
         started = await self._start_transit(attempt)
+        while started.refusal is not None and started.refusal.code is RefusalCode.PAYOUTS_STOPPED:
+            await self._wait_for_lift(claim=self._start.claim)
+            started = await self._start_transit(attempt)
         if started.refusal is not None:
             if started.refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
                 return {"object": "superseded", "key_taken_by": started.refusal.object_id}
@@ -64,9 +70,13 @@ class PayoutWorkflow(HearsRails):
     async def _pay(self, attempt: Attempt, *, resumed: bool, attempts_max: int) -> None:
         """Ask rails in the order of the plan until one pays or none may be asked any more."""
         while True:
-            attempt, answer = await give_order(
+            answered, answer = await give_order(
                 self._order(attempt, resumed), attempt, report=self._report, mailbox=self._mailbox
             )
+            if answer.decline_code == PAYOUTS_STOPPED:
+                resumed = await self._wait_for_lift()
+                continue
+            attempt = answered
             if answer.outcome is Outcome.APPROVED:
                 paid = replace(self._payout, status=PayoutStatus.PAID, next_check_at=None)
                 terms = self._terms()
@@ -113,7 +123,7 @@ class PayoutWorkflow(HearsRails):
     async def _start_transit(self, attempt: Attempt) -> PostingResult:
         """Take the money from the account into transit, with the key and the first attempt."""
         payout = self._payout
-        _, result = await commit_next_version(
+        version, result = await commit_next_version(
             lambda version: payout_posting(
                 replace(payout, version=version),
                 event="payout.processing",
@@ -124,11 +134,31 @@ class PayoutWorkflow(HearsRails):
             ),
             object_id=payout.id,
             version=payout.version,
-            open_statuses=frozenset(),
+            # Stored as `processing` under this version: an earlier run had to wait, and payouts go again.
+            open_statuses=frozenset({PayoutStatus.PROCESSING}),
         )
         if result.refusal is None:
-            self._payout = replace(payout, version=payout.version + 1)
+            self._payout = replace(payout, version=version)
         return result
+
+    async def _wait_for_lift(self, claim: KeyClaim | None = None) -> bool:
+        """Wait until payouts in this currency go again; nothing was sent, and the payout says why it waits.
+
+        Returns:
+            Whether an earlier run of this step had got further, so that an order may have been sent.
+        """
+        stop = AskStop(currency=self._payout.currency)
+        shown_pause = 0.0
+        for seconds in policies.stop_pauses(self._payout.mode):
+            if seconds != shown_pause:
+                next_check_at = workflow.now() + timedelta(seconds=seconds)
+                held = replace(self._payout, held_by=PAYOUTS_STOPPED, next_check_at=next_check_at)
+                await self._commit(held, claim=claim)
+                shown_pause = seconds
+            await workflow.sleep(seconds)
+            if not await effects.payouts_stopped(stop):
+                break
+        return await self._commit(replace(self._payout, held_by=None, next_check_at=None))
 
     async def _refuse(self, code: str, detail: str) -> dict[str, Any]:
         """Remember a refusal before any money moved, so that a retry cannot turn it into a payout."""
@@ -214,6 +244,7 @@ class PayoutWorkflow(HearsRails):
         facts: tuple[Fact, ...] = (),
         attempts: tuple[Attempt, ...] = (),
         extra: tuple[Record, ...] = (),
+        claim: KeyClaim | None = None,
     ) -> bool:
         """Commit the payout's next version; True if an earlier run of this step had done so."""
         payout = replace(payout, inquiries=trail_with(payout.inquiries, *attempts))
@@ -226,6 +257,7 @@ class PayoutWorkflow(HearsRails):
                 event=event,
                 facts=facts,
                 attempts=attempts,
+                claim=claim,
                 actor=self._start.actor,
                 extra=extra,
             ),

@@ -84,6 +84,34 @@ INQUIRY_DAILY_SECONDS = 86_400.0
 """After the last pause the rail is asked once a day, for ever; a person may end it."""
 
 
+RETRY_WATCH = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(minutes=1),
+    maximum_attempts=0,
+)
+"""The watch and its alerts must happen, but a database or receiver that is away is not to be hammered."""
+
+WATCH_TIMEOUT = timedelta(seconds=60)
+"""A run takes milliseconds, or as long as a step of a backlog; longer than this the database hangs."""
+
+PROOF_TIMEOUT = timedelta(hours=2)
+"""The whole book is read: 15 seconds a million entries, more on a busy machine."""
+
+ALERT_TIMEOUT = timedelta(seconds=60)
+"""Three receivers at ten seconds each, told at the same time, and the writing of what they were told."""
+
+PROOF_WORKFLOW_ID = "ledger-proof-due"
+"""The proof that the watch asks for; the daily one has its schedule's id."""
+
+ALERTS_WORKFLOW_ID = "ledger-alerts"
+
+STOP_PAUSES_SECONDS: dict[Mode, tuple[float, ...]] = {
+    Mode.LIVE: (10, 30, 60, 120, 300),
+    Mode.TEST: (1, 2, 4, 8, 15),
+}
+"""Pauses before a payout that a stop holds back looks again; the last one repeats."""
+
 ORPHAN_QUESTIONS_SECONDS: dict[Mode, tuple[float, ...]] = {
     Mode.LIVE: (0, 60, 600, 3600, *(INQUIRY_DAILY_SECONDS,) * 30),
     Mode.TEST: (0, 1, 2, 4, 8, *(INQUIRY_DAILY_SECONDS,) * 30),
@@ -109,3 +137,9 @@ NOTICE_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=3
 def notice_pauses() -> Iterator[timedelta]:
     """Yield the pauses between two looks at an object a notice is about, without end."""
     return chain(NOTICE_PAUSES, repeat(timedelta(hours=1)))
+
+
+def stop_pauses(mode: Mode) -> Iterator[float]:
+    """Yield the seconds between two looks at a stop of payouts, without end."""
+    pauses = STOP_PAUSES_SECONDS[mode]
+    return chain(pauses, repeat(pauses[-1]))

@@ -11,6 +11,7 @@ from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 PAYMENT_WORKFLOWS = (
@@ -26,4 +27,7 @@ BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     LedgerPeriodsWorkflow,
     RailInboxWorkflow,
     WebhookDeliveryWorkflow,
+    WatchBooksWorkflow,
+    ProveBooksWorkflow,
+    DeliverAlertsWorkflow,
 )

@@ -34,4 +34,16 @@ SCHEDULES: tuple[ScheduleRow, ...] = (
         note="Collects what rails don't send and brings to its order what is not through yet.",
         every=timedelta(seconds=30),
     ),
+    ScheduleRow(
+        id="ledger-watch",
+        workflow="WatchBooksWorkflow",
+        note="Keeps the invariant watch running; it looks every few seconds (LEDGERLINE_WATCH_SECONDS).",
+        every=timedelta(minutes=1),
+    ),
+    ScheduleRow(
+        id="ledger-proof",
+        workflow="ProveBooksWorkflow",
+        note="Proves every rule over the whole book.",
+        daily_at_utc=(2, 30),
+    ),
 )

@@ -9,6 +9,7 @@ from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
 from tests.replay.charge_scenarios import CHARGE_SCENARIOS
 from tests.replay.money_scenarios import MONEY_SCENARIOS
+from tests.replay.stop_scenarios import payout_stopped_before_it_started, payout_stopped_in_transit
 from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
@@ -321,6 +322,7 @@ SCENARIOS: dict[str, Scenario] = {
         refund_refused,
         refund_told_by_the_rail,
         payout_on_a_slow_rail,
+        *(payout_stopped_before_it_started, payout_stopped_in_transit),
         payout_paid,
         payout_rerouted,
         payout_pending_then_paid,

@@ -9,7 +9,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tests.replay.scenarios import RETIRED, SCENARIOS
-from workflows import ports, search_attributes
+from workflows import ports, search_attributes, watch_ports
 from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
 from workflows.versions import PATCHES
 
@@ -17,7 +17,7 @@ HISTORIES = Path(__file__).parent / "histories"
 WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
 PORTS = (
     *(ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort),
-    ports.LedgerPeriodPort,
+    *(ports.LedgerPeriodPort, watch_ports.WatchPort, watch_ports.StopPort),
 )
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
@@ -56,10 +56,9 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     )
     definitions = [getattr(one, "__temporal_workflow_definition") for one in WORKFLOWS]
     assert activities == [
-        *("assess_charge", "attempt", "collect_rail_notices", "deliver_rail_notices", "deliver_webhooks"),
-        *("extend_ledger_periods", "inquire"),
-        *("plan_payout", "post"),
-        "read_object",
+        *("assess_charge", "attempt", "collect_rail_notices", "deliver_alerts", "deliver_rail_notices"),
+        *("deliver_webhooks", "extend_ledger_periods", "inquire", "payouts_stopped", "plan_payout", "post"),
+        *("prove_books", "read_object", "watch_books"),
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
@@ -72,6 +71,9 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "RailInboxWorkflow": [],
         "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
+        "WatchBooksWorkflow": [],
+        "ProveBooksWorkflow": [],
+        "DeliverAlertsWorkflow": [],
     }
     assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
         "ChargeWorkflow": ["rail_told"],

@@ -18,9 +18,9 @@ FINAL_STATUSES = {
     "charge": {"settled", "captured", "declined", "voided", "expired"},
     "refund": {"succeeded", "failed"},
     "payout": {"paid", "failed", "returned"},
-    "transfer": {"settled", "failed"},
+    "transfer": {"settled", "failed", "voided", "expired"},
 }
-WAITS_FOR_SOMEBODY = {"charge": {"authorized", "requires_action"}}
+WAITS_FOR_SOMEBODY = {"charge": {"authorized", "requires_action"}, "transfer": {"pending"}}
 """The merchant's capture or the customer's step; `unknown` waits for a person once an exception says so."""
 
 
@@ -213,8 +213,12 @@ class Auditor:
     def _book_inside(self, document: Document) -> None:
         """What no rail knows of: transfers, sandbox money, holds, and payouts that wait for a person."""
         kind, status, currency = document["object"], document["status"], document["currency"]
-        if kind == "transfer" and status == "settled":
-            self._books.move(document["source"], document["destination"], document["amount"], currency)
+        if kind == "transfer":
+            moved = document["amount_posted"] or (document["amount"] if status == "settled" else 0)
+            if moved:
+                self._books.move(document["source"], document["destination"], moved, currency)
+            if status == "pending":
+                self._books.holds[document["destination"], document["amount"] - moved] += 1
         elif kind == "charge" and status == "authorized":
             self._books.holds[document["account"], document["amount"] - document["amount_captured"]] += 1
         elif kind == "refund" and self.awaiting_somebody(document):

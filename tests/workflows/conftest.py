@@ -21,7 +21,7 @@ from temporalio.worker import Worker
 from domain.charge import Charge
 from domain.identifiers import Mode
 from domain.ledger import KeyClaim
-from tests.workflows.fakes import FakeAssessment, FakeBook, FakeRails, FakeRecords
+from tests.workflows.fakes import FakeAssessment, FakeBook, FakeRails, FakeRecords, FakeStop
 from workflows.charge import ChargeWorkflow
 from workflows.charge_messages import StartCharge
 from workflows.policies import PAYMENTS_QUEUE
@@ -38,6 +38,7 @@ class World:
     book: FakeBook
     rails: FakeRails
     assessment: FakeAssessment
+    stop: FakeStop
 
     def charge(self, **changes: Any) -> Charge:
         """A charge of 84.20 EUR, not started yet."""
@@ -88,7 +89,7 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
     """A worker with fresh fakes on a server."""
     client = environment.client
     book = FakeBook()
-    rails, assessment = FakeRails(book), FakeAssessment(book)
+    rails, assessment, stop = FakeRails(book), FakeAssessment(book), FakeStop()
     await register_search_attributes(client)
     worker = Worker(
         client,
@@ -101,10 +102,11 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
             assessment.assess_charge,
             assessment.plan_payout,
             FakeRecords(book).read_object,
+            stop.payouts_stopped,
         ],
     )
     async with worker:
-        yield World(environment, client, book, rails, assessment)
+        yield World(environment, client, book, rails, assessment, stop)
 
 
 async def register_search_attributes(client: Client) -> None:

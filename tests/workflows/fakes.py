@@ -27,6 +27,7 @@ from workflows.ports import (
     WebhookPort,
 )
 from workflows.postings import attempt_record
+from workflows.watch_ports import AskStop, StopPort
 
 RAILS = ("alpha", "beta", "gamma")
 
@@ -110,6 +111,18 @@ class FakeRecords(RecordPort):
             if record.id == request.id
         ]
         return StoredObject(version=max(versions), document=self.book.documents[request.id])
+
+
+@dataclass
+class FakeStop(StopPort):
+    """A stop of payouts that holds for so many questions."""
+
+    questions_left: int = 0
+
+    @activity.defn(name="payouts_stopped")
+    async def payouts_stopped(self, request: AskStop) -> bool:
+        self.questions_left -= 1
+        return self.questions_left >= 0
 
 
 @dataclass
