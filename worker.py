@@ -185,6 +185,7 @@ def build_worker(parts: Parts) -> Worker:
             parts.rail_activities.attempt,
             parts.rail_activities.inquire,
             parts.records.read_object,
+            parts.records.read_fee_standing,
             watch_of(parts).payouts_stopped,
         ],
         workflow_runner=UnsandboxedWorkflowRunner(),

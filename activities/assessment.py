@@ -16,6 +16,7 @@ from domain.charge import Charge
 from domain.identifiers import Mode
 from domain.ledger import Posting, PostingResult, RefusalCode
 from domain.outcomes import OutcomeBoard
+from domain.pricing import decided_pricing
 from domain.rail import Flow
 from domain.risk import RiskAssessment, RiskDecision, RiskPolicy
 from domain.sandbox import is_sandbox_token, is_scripted_token
@@ -101,7 +102,8 @@ class AssessmentActivities(AssessmentPort):
             order_id=None if scripted else charge.id,
         )
         route = self._router.rank(question) if known else ()
-        price = facts.price(charge.currency)
+        costs = {option.rail: round(option.landed_cost_minor) for option in route}
+        pricing = decided_pricing(facts.pricing, charge.currency, facts.month_volume_minor, facts.month, costs)
         # A scripted token is no evidence of how well a rail does, so it has no segment to count it in.
         segment = {"brand": facts.brand or "", "country": facts.bin_country or "", "band": question.segment.band}
         charge = replace(
@@ -110,6 +112,7 @@ class AssessmentActivities(AssessmentPort):
             route=route,
             card_fingerprint=facts.card_fingerprint,
             segment=None if scripted else segment,
+            pricing=pricing,
             version=1,
         )
         if risk.decision is RiskDecision.ALLOW and route:
@@ -117,8 +120,6 @@ class AssessmentActivities(AssessmentPort):
             charge = replace(charge, attempts=(replace(attempt, requested_at=datetime.now(UTC)),))
         return AssessedCharge(
             charge=charge,
-            fee_basis_points=price.basis_points,
-            fee_fixed_minor=price.fixed_minor,
             attempts_max=policy.attempts_max,
         )
 

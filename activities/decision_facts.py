@@ -8,7 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from domain.charge import Charge
 from domain.identifiers import Mode
-from domain.pricing import DEFAULT_PRICES, Price, price_of
+from domain.pricing import PricingPlan, pricing_plan_of
 from domain.risk import RiskDecision, RiskPolicy
 from domain.routing import RoutingPolicy, routing_policy_of
 
@@ -20,6 +20,9 @@ WITH token AS (
 SELECT
     (SELECT internal -> 'assessed' FROM charges WHERE id = %(charge)s),
     (SELECT jsonb_object_agg(kind, document) FROM policies WHERE merchant_id = %(merchant)s AND mode = %(mode)s),
+    (SELECT captured_minor FROM monthly_volumes WHERE merchant_id = %(merchant)s AND mode = %(mode)s
+        AND currency = %(currency)s AND month = to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM')),
+    to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM'),
     (SELECT document FROM token),
     (SELECT age_seconds FROM token),
     (SELECT jsonb_build_array(
@@ -39,7 +42,9 @@ class DecisionFacts:
     assessed: dict[str, Any] | None = None
     risk: RiskPolicy = field(default_factory=RiskPolicy)
     routing: RoutingPolicy = field(default_factory=RoutingPolicy)
-    prices: Mapping[str, Price] = field(default_factory=lambda: DEFAULT_PRICES)
+    pricing: PricingPlan = field(default_factory=PricingPlan)
+    month: str = ""
+    month_volume_minor: int = 0
     card_fingerprint: str | None = None
     brand: str | None = None
     bin_country: str | None = None
@@ -47,10 +52,6 @@ class DecisionFacts:
     attempts_10_minutes: int = 0
     attempts_24_hours: int = 0
     declines_24_hours: int = 0
-
-    def price(self, currency: str) -> Price:
-        """Return the merchant's price for a charge in `currency`."""
-        return price_of(self.prices, currency)
 
 
 async def read_decision_facts(pool: AsyncConnectionPool, charge: Charge) -> DecisionFacts:
@@ -60,17 +61,20 @@ async def read_decision_facts(pool: AsyncConnectionPool, charge: Charge) -> Deci
         "merchant": charge.merchant_id,
         "mode": charge.mode.value,
         "charge": charge.id,
+        "currency": charge.currency,
     }
     async with pool.connection() as connection:
         row = await (await connection.execute(_READ, terms)).fetchone()
     assert row is not None
-    assessed, policies, token, age_seconds, counts = row
+    assessed, policies, volume, month, token, age_seconds, counts = row
     policies, token = policies or {}, token or {}
     return DecisionFacts(
         assessed=assessed,
         risk=risk_policy_of(policies.get("risk")),
         routing=routing_policy_of(policies.get("routing")),
-        prices=_prices(policies.get("pricing")),
+        pricing=pricing_plan_of(policies.get("pricing")),
+        month=month,
+        month_volume_minor=volume or 0,
         card_fingerprint=token.get("fingerprint"),
         brand=token.get("brand"),
         bin_country=token.get("bin_country"),
@@ -101,12 +105,3 @@ def risk_policy_of(document: Mapping[str, Any] | None) -> RiskPolicy:
         block_at=document["block_at"],
         on_model_outage=RiskDecision(document["on_model_outage"]),
     )
-
-
-def _prices(document: Mapping[str, Any] | None) -> Mapping[str, Price]:
-    if document is None:
-        return DEFAULT_PRICES
-    return {
-        currency: Price(basis_points=price["basis_points"], fixed_minor=price["fixed"])
-        for currency, price in document["prices"].items()
-    }

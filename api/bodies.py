@@ -265,6 +265,7 @@ _OWN_KINDS = {
     "routing_number_invalid",
     "iban_invalid",
     "thresholds_out_of_order",
+    "tiers_out_of_order",
     "timestamp_invalid",
     "unknown_currency",
     "unknown_event_type",

@@ -17,10 +17,14 @@ _READ = (
 
 async def read_policy(core: Core, merchant: Merchant, kind: str) -> tuple[dict[str, Any] | None, int]:
     """Return the stored policy and its version; None and 0 for a merchant who has set none."""
-    parameters = {"merchant_id": merchant.merchant_id, "mode": merchant.mode.value, "kind": kind}
     scope: ReadScope = merchant.scope
-    row = await core.reads.first(scope, Statement(_READ, parameters))
+    row = await core.reads.first(scope, policy_statement(merchant, kind))
     return (row["document"], row["version"]) if row else (None, 0)
+
+
+def policy_statement(merchant: Merchant, kind: str) -> Statement:
+    """Return the look-up of a stored policy, to be sent along with other reads."""
+    return Statement(_READ, {"merchant_id": merchant.merchant_id, "mode": merchant.mode.value, "kind": kind})
 
 
 async def write_policy(core: Core, merchant: Merchant, kind: str, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,7 @@ async def _new_refund(core: Core, asked: KeyedRequest, wanted: CreateRefund) -> 
         reason=wanted.reason,
         metadata=wanted.metadata,
         source=charge["source"],
+        fee_policy=(charge.get("pricing") or {}).get("refund_fee", "none"),
     )
 
 

@@ -71,6 +71,7 @@ class Charge:
     next_check_at: datetime | None = None
     capture_before: datetime | None = None
     inquiries: Inquiries = ()
+    pricing: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
@@ -111,6 +112,7 @@ def charge_document(charge: Charge) -> dict[str, Any]:
         "attempts": [_attempt_document(attempt) for attempt in charge.attempts],
         "route": [_route_document(option) for option in charge.route],
         "next_action": dict(charge.next_action) if charge.next_action else None,
+        "pricing": dict(charge.pricing) if charge.pricing else None,
         "next_check_at": rfc3339(charge.next_check_at),
         "capture_before": rfc3339(charge.capture_before),
         "decline_code": charge.decline_code,

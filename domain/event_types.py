@@ -33,6 +33,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
         authorized="The money of a charge is reserved and waits for its capture.",
         captured="The money of a charge was taken and is not final yet, or a part of it was captured.",
         settled="The money of a charge is final.",
+        fee_adjusted="The actual fee of a settled charge became known; `settlements` holds the difference.",
         declined="A charge was declined; `decline_code` says why.",
         requires_action="The customer must authenticate; `next_action` says where.",
         unknown="A rail did not say what became of a charge; it is asked until it does.",
@@ -50,6 +51,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
         pending="A refund is on its way and not final yet.",
         succeeded="The money of a refund is with the customer.",
         failed="A refund failed, perhaps days later; the money is back on the merchant's account.",
+        fee_returned="The part of a charge's fee that is back with its refunds changed; `fee_returned` is this one's.",
         unknown="A rail did not say what became of a refund; it is asked until it does.",
     ),
     *_types(
@@ -86,6 +88,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
         created="A rate is kept for one transfer.",
         used="A quote was used by its transfer.",
     ),
+    *_types("pricing_policy", updated="What the merchant pays was changed."),
     *_types("risk_policy", updated="The merchant's risk policy was changed."),
     *_types("routing_policy", updated="The merchant's routing policy was changed."),
     *_types(

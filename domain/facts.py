@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from domain.fee_facts import ChargeSettled as ChargeSettled
+from domain.fee_facts import FeeTrueUp as FeeTrueUp
+from domain.fee_facts import RefundFeeReturned as RefundFeeReturned
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeAuthorized:
@@ -335,6 +339,9 @@ Fact = (
     | RefundSucceeded
     | RefundFailed
     | RefundReversed
+    | RefundFeeReturned
+    | ChargeSettled
+    | FeeTrueUp
     | PayoutStarted
     | PayoutPaid
     | PayoutRerouted

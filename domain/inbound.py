@@ -18,6 +18,7 @@ class InboundKind(StrEnum):
     OUTCOME: how an order went, or only that there is news of it. INQUIRY: a cardholder's bank asks; CHARGEBACK:
     it took money back; DISPUTE_…: what came of either, under the same reference. REFUND_FAILED, PAYOUT_FAILED,
     PAYOUT_RETURNED: money the rail had answered for came back; PAYOUT_PAID: it says yes once more.
+    CHARGE_SETTLED: the money of all that was captured is final, less `fee_minor`.
     """
 
     OUTCOME = "outcome"
@@ -27,6 +28,7 @@ class InboundKind(StrEnum):
     DISPUTE_CLOSED = "dispute.closed"
     DISPUTE_WON = "dispute.won"
     DISPUTE_LOST = "dispute.lost"
+    CHARGE_SETTLED = "charge.settled"
     REFUND_FAILED = "refund.failed"
     PAYOUT_PAID = "payout.paid"
     PAYOUT_FAILED = "payout.failed"
@@ -42,7 +44,8 @@ class InboundNotice:
     that the rail is worth asking now. `reference` names the chargeback or return at the rail. `amount_minor`
     and `currency` are the notice's own (a chargeback may differ from its charge); None: all of the order.
     `effect_key`: the rail's key of what it did, another than `rail_key` where it did the order twice.
-    `evidence_due_by`: the rail's own deadline for a dispute, where it states one. Never holds card data.
+    `evidence_due_by`: the rail's own deadline for a dispute, where it states one. `fee_minor`: what it keeps of a
+    settlement. Never holds card data.
     """
 
     rail: str
@@ -57,6 +60,7 @@ class InboundNotice:
     reason: str | None = None
     effect_key: str | None = None
     evidence_due_by: datetime | None = None
+    fee_minor: int | None = None
 
     def __post_init__(self) -> None:
         assert self.event_id and self.rail

@@ -24,7 +24,10 @@ class RefundStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """The whole state of a refund. `original_rail_key` names the authorization at the rail."""
+    """The whole state of a refund. `original_rail_key` names the authorization at the rail.
+
+    `fee_policy`: how much of the charge's fee goes back with it (`domain.pricing.RefundFee`).
+    """
 
     id: str
     merchant_id: str
@@ -46,6 +49,8 @@ class Refund:
     failure_detail: str | None = None
     next_check_at: datetime | None = None
     inquiries: Inquiries = ()
+    fee_policy: str = "none"
+    fee_returned_minor: int = 0
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
@@ -66,6 +71,8 @@ def refund_document(refund: Refund) -> dict[str, Any]:
         "metadata": dict(refund.metadata),
         "failure_code": refund.failure_code,
         "failure_detail": refund.failure_detail,
+        "fee_policy": refund.fee_policy,
+        "fee_returned": refund.fee_returned_minor,
         "next_check_at": rfc3339(refund.next_check_at),
         "workflow_id": refund.workflow_id,
         "livemode": refund.mode is Mode.LIVE,

@@ -33,6 +33,11 @@ def suspense(currency: str, mode: Mode) -> str:
     return system_account("suspense", currency, mode)
 
 
+def rail_cost(rail: str, currency: str, mode: Mode) -> str:
+    """Return the account of what a rail kept of its settlements (expense)."""
+    return system_account("rail_cost", currency, mode, rail)
+
+
 def fx_conversion(currency: str, mode: Mode) -> str:
     """Return the account through which money leaves or enters a currency: our position in it from FX."""
     return system_account("fx_conversion", currency, mode)

@@ -43,6 +43,17 @@ class _Book:
     def fees(self) -> str:
         return chart.fee_revenue(self.currency, self.mode)
 
+    def rail_cost(self, rail: str) -> str:
+        return chart.rail_cost(rail, self.currency, self.mode)
+
+    def signed(
+        self, part: str, kind: str, debit: str, credit: str, amount_minor: int, *, key_of: str | None = None
+    ) -> Movement:
+        """Move an amount that may be negative, then the other way; past limits, it corrects what was taken."""
+        if amount_minor < 0:
+            debit, credit = credit, debit
+        return self.movement(part, kind, debit, credit, abs(amount_minor), past_limits=True, key_of=key_of)
+
     def movement(
         self,
         part: str,
@@ -151,6 +162,26 @@ def _refund_reversed(book: _Book, fact: facts.RefundReversed) -> Iterable[Moveme
     back_to = book.suspense() if fact.to_suspense else book.owned(fact.account)
     yield book.movement(
         "reversal", "refund_reversal", book.clearing(fact.rail), back_to, fact.amount_minor, past_limits=True
+    )
+
+
+def _refund_fee_returned(book: _Book, fact: facts.RefundFeeReturned) -> Iterable[Movement]:
+    # Its key is the charge's, so that of two refunds which computed the same share one is refused.
+    part, account = f"fee-return-{fact.sequence}", book.owned(fact.account)
+    yield book.signed(part, "refund_fee_return", book.fees(), account, fact.difference_minor, key_of=fact.charge_id)
+
+
+def _charge_settled(book: _Book, fact: facts.ChargeSettled) -> Iterable[Movement]:
+    if fact.rail_fee_minor:
+        part = f"settlement-{fact.settlement}:cost"
+        cost, clearing = book.rail_cost(fact.rail), book.clearing(fact.rail)
+        yield book.signed(part, "rail_cost", cost, clearing, fact.rail_fee_minor)
+
+
+def _fee_true_up(book: _Book, fact: facts.FeeTrueUp) -> Iterable[Movement]:
+    account = book.suspense() if fact.to_suspense else book.owned(fact.account)
+    yield book.signed(
+        f"settlement-{fact.settlement}:true-up", "fee_true_up", account, book.fees(), fact.difference_minor
     )
 
 
@@ -281,6 +312,9 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.RefundSucceeded: ("refund_id", _refund_succeeded),
     facts.RefundFailed: ("refund_id", _refund_failed),
     facts.RefundReversed: ("refund_id", _refund_reversed),
+    facts.RefundFeeReturned: ("refund_id", _refund_fee_returned),
+    facts.ChargeSettled: ("charge_id", _charge_settled),
+    facts.FeeTrueUp: ("charge_id", _fee_true_up),
     facts.PayoutStarted: ("payout_id", _payout_started),
     facts.PayoutPaid: ("payout_id", _payout_paid),
     facts.PayoutRerouted: ("payout_id", _payout_rerouted),

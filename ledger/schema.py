@@ -248,6 +248,15 @@ audit_records = Table(
     _text("key_id", null=True),
     _bytes("signature", null=True),
 )
+monthly_volumes = Table(
+    "monthly_volumes",
+    metadata,
+    _text("merchant_id", key=True),
+    _text("mode", key=True),
+    _text("currency", key=True),
+    _text("month", key=True),
+    _big("captured_minor"),
+)
 vault_data_keys = Table(
     "vault_data_keys",
     metadata,

@@ -23,8 +23,10 @@ from domain.money import format_amount
 from domain.notice import NoticeKind, RailNotice
 from domain.orphan import Orphan
 from domain.rail import DEFINITE_OUTCOMES, Flow, Outcome
+from domain.settlement import Settlement
 from operations.disputes import NEWS, OPENINGS, dispute_names, read_dispute_terms, start_dispute, tell_dispute
 from operations.notice_store import Progress
+from operations.settlements import settle_charge
 from operations.starting_once import start_once
 from workflows.orphan import OrphanWorkflow, StartOrphan
 from workflows.rail_notice import RailNoticeWorkflow, StartRailNotice
@@ -93,6 +95,8 @@ class NoticeDelivery:
             return await self._open_dispute(notice, matched)
         if notice.kind in NEWS:
             return await self._tell_dispute(notice, matched)
+        if notice.kind is InboundKind.CHARGE_SETTLED:
+            return await self._settle(notice, matched)
         if notice.kind is InboundKind.OUTCOME:
             return await self._deliver_outcome(notice, matched)
         return await self._deliver_late_word(NoticeKind(notice.kind.value), notice, matched)
@@ -136,6 +140,22 @@ class NoticeDelivery:
             about = replace(matched, object_id=dispute_id)
             return await self._deliver_late_word(NoticeKind(notice.kind.value), notice, about)
         return Progress(status=InboundStatus.HANDLED, object_id=dispute_id)
+
+    async def _settle(self, notice: InboundNotice, matched: Matched) -> Progress:
+        if not matched.object_id.startswith("ch_"):
+            return await self._keep(notice, matched, f"A settlement is not about {matched.object_id}.")
+        settlement = Settlement(
+            charge_id=matched.object_id,
+            merchant_id=matched.merchant_id,
+            mode=matched.mode,
+            rail=notice.rail,
+            reference=notice.reference or notice.event_id,
+            gross_minor=notice.amount_minor or matched.document["amount_captured"],
+            currency=notice.currency or matched.document["currency"],
+            rail_fee_minor=notice.fee_minor,
+        )
+        await settle_charge(self._temporal, settlement)
+        return Progress(status=InboundStatus.HANDLED, object_id=matched.object_id)
 
     async def _is_stored(self, dispute_id: str) -> bool:
         async with self._pool.connection() as connection:

@@ -8,7 +8,7 @@ from domain.facts import ChargeAuthorized, ChargeCaptured, ChargeReleased, Fact
 from domain.identifiers import capture_operation, rail_key, void_operation
 from domain.money import format_amount
 from domain.orphan import Orphan
-from domain.pricing import Price, fee_minor
+from domain.pricing import Price, fee_minor, fee_of_capture
 from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from workflows.policies import RAIL_DEADLINE_SECONDS
 from workflows.ports import AssessedCharge
@@ -64,8 +64,7 @@ def captured(
     """
     assert charge.rail is not None
     held = not charge.capture
-    fixed = terms.fee_fixed_minor if charge.amount_captured_minor == 0 else 0
-    fee = fee_minor(amount_minor, Price(basis_points=terms.fee_basis_points, fixed_minor=fixed))
+    fee = _capture_fee(charge, terms, amount_minor)
     total = charge.amount_captured_minor + amount_minor
     final = final or total == charge.amount_minor
     fact = ChargeCaptured(
@@ -88,6 +87,20 @@ def captured(
         fee_minor=charge.fee_minor + fee,
     )
     return charge, (fact,)
+
+
+def _capture_fee(charge: Charge, terms: AssessedCharge, amount_minor: int) -> int:
+    assert charge.rail is not None
+    if charge.pricing is not None:
+        return fee_of_capture(
+            charge.pricing,
+            charge.rail,
+            amount_minor=amount_minor,
+            captured_before_minor=charge.amount_captured_minor,
+            charge_minor=charge.amount_minor,
+        )
+    fixed = terms.fee_fixed_minor if charge.amount_captured_minor == 0 else 0
+    return fee_minor(amount_minor, Price(basis_points=terms.fee_basis_points, fixed_minor=fixed))
 
 
 def released(charge: Charge, status: ChargeStatus) -> tuple[Charge, tuple[Fact, ...]]:

@@ -20,9 +20,11 @@ with workflow.unsafe.imports_passed_through():
         AssessedCharge,
         AssessmentPort,
         BookPort,
+        FeeStanding,
         PlanPayout,
         RailInquiry,
         RailPort,
+        ReadFeeStanding,
         ReadObject,
         RecordPort,
         RoutePlan,
@@ -66,6 +68,16 @@ async def read_object(request: ReadObject) -> StoredObject:
     """Read an object back from the books."""
     return await workflow.execute_local_activity_method(
         RecordPort.read_object,
+        request,
+        start_to_close_timeout=policies.READ_TIMEOUT,
+        retry_policy=policies.RETRY_UNTIL_DONE,
+    )
+
+
+async def read_fee_standing(request: ReadFeeStanding) -> FeeStanding:
+    """Read how a charge stands with its fee."""
+    return await workflow.execute_local_activity_method(
+        RecordPort.read_fee_standing,
         request,
         start_to_close_timeout=policies.READ_TIMEOUT,
         retry_policy=policies.RETRY_UNTIL_DONE,

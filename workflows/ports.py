@@ -34,7 +34,8 @@ class AssessCharge:
 class AssessedCharge:
     """The charge with risk, route and, where it may proceed, its first attempt (committed).
 
-    `fee_basis_points` and `fee_fixed_minor` are the merchant's price for it. `resumed`: an earlier run
+    `fee_basis_points` and `fee_fixed_minor` are the price of charges assessed before prices were kept on
+    the charge itself (`charge.pricing`). `resumed`: an earlier run
     had already committed this assessment, so the attempt may have been sent.
     `authorization_seconds`: how long an authorization may wait for its capture.
     `key_taken_by`: the key belongs to another object; nothing was written and the run must end.
@@ -90,6 +91,30 @@ class StoredObject:
 
     version: int
     document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFeeStanding:
+    """A refund whose share of its charge's fee is to be settled."""
+
+    refund_id: str
+    charge_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeStanding:
+    """What a charge's fee return is computed from, all read at one instant; amounts in minor units.
+
+    `refunded_minor`: of its refunds that succeeded. `returned_minor`: of the fee so far, `sequence` times changed.
+    """
+
+    refund: StoredObject
+    policy: str
+    fee_minor: int
+    captured_minor: int
+    refunded_minor: int
+    returned_minor: int
+    sequence: int
 
 
 class AssessmentPort(ABC):
@@ -187,4 +212,13 @@ class RecordPort(ABC):
 
         Raises:
             LookupError: there is no such object: whoever asks was told of one that exists. Retryable.
+        """
+
+    @abstractmethod
+    @activity.defn(name="read_fee_standing")
+    async def read_fee_standing(self, request: ReadFeeStanding) -> FeeStanding:
+        """Return how a refund's charge stands with its fee. One statement, reads only.
+
+        Raises:
+            LookupError: there is no such refund. Retryable.
         """

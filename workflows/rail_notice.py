@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.notice_rules import Ruling, Verdict
     from workflows.ports import ReadObject, StoredObject
     from workflows.postings import stored_posting
+    from workflows.refund_fees import settle_refund_fee
 
 Document = dict[str, Any]
 KINDS = {"re": RecordKind.REFUND, "po": RecordKind.PAYOUT, "dp": RecordKind.DISPUTE}
@@ -40,7 +41,7 @@ class RailNoticeWorkflow:
             stored = await effects.read_object(ReadObject(kind=kind, id=notice.object_id))
             ruling = notice_rules.rule_on(notice, stored.document, workflow.now())
             if ruling.verdict is Verdict.KNOWN:
-                return stored.document
+                return await self._known(notice, kind, stored.document)
             if ruling.verdict is Verdict.CONTRADICTS:
                 return await self._open_exception(notice, ruling)
             if ruling.verdict is Verdict.APPLY:
@@ -49,6 +50,16 @@ class RailNoticeWorkflow:
                     return applied
             await workflow.sleep(pause)
         raise AssertionError("the pauses have no end")
+
+    async def _known(self, notice: RailNotice, kind: RecordKind, document: Document) -> Document:
+        """Return the object after its notice; of a refund, once the fee's part of it is settled too.
+
+        Also where it was known already: a run that died after applying the notice still owes that part.
+        """
+        if kind is not RecordKind.REFUND:
+            return document
+        actor = f"rail:{notice.rail}"
+        return await settle_refund_fee(document, merchant_id=notice.merchant_id, mode=notice.mode, actor=actor)
 
     async def _apply(
         self, notice: RailNotice, kind: RecordKind, stored: StoredObject, ruling: Ruling
@@ -70,7 +81,7 @@ class RailNoticeWorkflow:
             refusal = result.refusal
         if refusal is None:
             assert ruling.document is not None
-            return result.documents.get(notice.object_id, ruling.document)
+            return await self._known(notice, kind, result.documents.get(notice.object_id, ruling.document))
         assert refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS, refusal
         return None
 

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.postings import refund_posting, unknown_outcome_exception
     from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
+    from workflows.refund_fees import settle_refund_fee
 
 OPEN_STATUSES: frozenset[str] = frozenset({RefundStatus.PROCESSING, RefundStatus.PENDING, RefundStatus.UNKNOWN})
 
@@ -58,6 +59,7 @@ class RefundWorkflow(HearsRails):
                 facts=(fact,),
                 attempts=(attempt,),
             )
+            return await self._with_fee()
         else:
             failed = replace(
                 self._refund,
@@ -69,6 +71,13 @@ class RefundWorkflow(HearsRails):
             fact = RefundFailed(**self._fact_terms())
             await self._commit(failed, event="refund.failed", facts=(fact,), attempts=(attempt,))
         return refund_document(self._refund)
+
+    async def _with_fee(self) -> dict[str, Any]:
+        """Give back the part of the charge's fee that the merchant's plan returns, and return the refund."""
+        refund = self._refund
+        return await settle_refund_fee(
+            refund_document(refund), merchant_id=refund.merchant_id, mode=refund.mode, actor=self._start.actor
+        )
 
     async def _reserve(self, attempt: Attempt) -> PostingResult:
         """Set the money aside within the charge's refundable amount, and write the attempt ahead."""

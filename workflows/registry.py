@@ -10,6 +10,7 @@ from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.settlement import ChargeSettlementWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
@@ -21,6 +22,7 @@ PAYMENT_WORKFLOWS = (
     TransferWorkflow,
     DisputeWorkflow,
     RailNoticeWorkflow,
+    ChargeSettlementWorkflow,
     OrphanWorkflow,
 )
 BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (

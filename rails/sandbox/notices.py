@@ -59,7 +59,8 @@ class Dispute:
 class Notice:
     """Anything else a rail tells: `type` says what, `reference` names the occurrence.
 
-    `moves`: the rail moved this money; `credit` towards us, `debit` away from us, None for no money.
+    `fee`: what the rail keeps of a settlement. `moves`: the rail moved this money; `credit` towards us,
+    `debit` away from us, None for no money.
     `effect_key` and `outcome` are a correction's: what became of the order, and the rail's key of that effect.
     """
 
@@ -74,6 +75,7 @@ class Notice:
     due_at: float
     delivered: bool = False
     moves: str | None = None
+    fee: int | None = None
     effect_key: str | None = None
     outcome: str | None = None
 
@@ -185,4 +187,20 @@ def notice_of_step(dispute: Dispute, step: str, due_at: float) -> Notice:
         reason=dispute.reason,
         due_at=due_at,
         moves={"escalate": "debit", "won": "credit"}.get(step),
+    )
+
+
+def settlement_of(operation: Operation, captured: int, fee: int, now: float) -> Notice:
+    """Return the notice that all captured money of an authorization is final, less the rail's fee."""
+    return Notice(
+        id=f"rno_{secrets.token_hex(8)}",
+        type="charge.settled",
+        rail=operation.rail,
+        rail_key=operation.rail_key,
+        reference=f"{operation.reference}_settled",
+        amount=captured,
+        currency=operation.currency,
+        reason="settlement",
+        due_at=now,
+        fee=min(fee, captured),
     )

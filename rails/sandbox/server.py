@@ -158,6 +158,20 @@ class SandboxRails:
             return _problem(409, str(error))
         return JSONResponse({"id": dispute.id, "kind": dispute.kind, "status": dispute.status})
 
+    async def settle(self, request: Request) -> Response:
+        """`POST /rails/{rail}/settle {basis_points?=50, fixed?=20}`: the rail's cut-off comes now."""
+        rail = request.path_params["rail"]
+        if rail not in NETWORKS:
+            return _problem(404, f"there is no rail {rail}")
+        try:
+            wire = json.loads(await request.body() or b"{}")
+            price = (wire.get("basis_points", 50), wire.get("fixed", 20))
+            if any(type(part) is not int or part < 0 for part in price):
+                raise ValueError("basis_points and fixed are whole numbers, not negative")
+        except (ValueError, AttributeError) as error:
+            return _problem(422, str(error))
+        return JSONResponse({"settled": self._truth.settle(rail, *price)})
+
     async def tell_truth(self, request: Request) -> Response:
         """`GET /truth`: what was really done, for whoever compares the world's books with ours."""
         return JSONResponse(self._truth.document())
@@ -244,6 +258,7 @@ def build_app(truth: Truth, courier: CallbackCourier, faults: FaultPlan, refusin
     """Return the ASGI application of the sandbox process."""
     rails = SandboxRails(truth, faults, refusing_port)
     endpoints: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+        ("POST", "/rails/{rail}/settle", rails.settle),
         ("POST", "/rails/{rail}/{kind}", rails.place_order),
         ("GET", "/rails/{rail}/operations/{rail_key:path}", rails.inquire),
         ("POST", "/disputes/{dispute}/{step}", rails.decide_dispute),

@@ -22,6 +22,7 @@ from rails.sandbox.notices import (
     dispute_of,
     notice_of_step,
     notices_after,
+    settlement_of,
     verdict_on,
 )
 from rails.sandbox.orders import Operation, Order
@@ -224,6 +225,20 @@ class Truth:
         changes = changes_of(dispute, step, amount)
         self.change_dispute(dispute, **changes)
         self.announce(notice_of_step(dispute, step, due_at))
+
+    def settle(self, rail: str, basis_points: int, fixed: int) -> int:
+        """Settle what was captured on a rail and not settled yet, each with the rail's fee; return how many."""
+        settled = {notice.rail_key for notice in self._notices.values() if notice.type == "charge.settled"}
+        due = [
+            (operation, captured)
+            for operation in list(self._operations.values())
+            if operation.rail == rail and operation.kind == "authorize" and operation.rail_key not in settled
+            if operation.outcome(self._clock()) == "approved" and (captured := self._standing(operation)[0])
+        ]
+        for operation, captured in due:
+            fee = (captured * basis_points + 5_000) // 10_000 + fixed
+            self.announce(settlement_of(operation, captured, fee, self._clock()))
+        return len(due)
 
     def _refusal_by_balance(self, order: Order, original: Operation) -> str | None:
         captured, refunded, voided = self._standing(original)

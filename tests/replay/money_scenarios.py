@@ -1,6 +1,7 @@
 """Paths of disputes and of rails' late words, as scenarios that can be run on a real server and recorded."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,11 +14,13 @@ from tests.workflows.test_charge import status_is
 from tests.workflows.test_dispute import dispute, inquiry, opened, submit, tell
 from tests.workflows.test_rail_notice import refuse_closed, told
 from tests.workflows.test_refund_payout_transfer import PENDING, payout, refund, run
+from tests.workflows.test_settlement import COST_PLUS, captured, line
 from workflows.dispute_messages import DisputeNews
 from workflows.payout import PayoutWorkflow
 from workflows.policies import PAYMENTS_QUEUE
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.settlement import ChargeSettlementWorkflow
 
 Handle = WorkflowHandle[Any, Any]
 YES = RailAnswer(outcome=Outcome.APPROVED, final_funds=True)
@@ -101,6 +104,34 @@ async def notice_into_suspense(world: World) -> Handle:
     return await _start(world, RailNoticeWorkflow.run, told("payout.returned", "po_1"), "notice_into_suspense")
 
 
+async def settlement_settled(world: World) -> Handle:
+    charge = await captured(world)
+    return await _start(world, ChargeSettlementWorkflow.run, line(charge), "settlement_settled")
+
+
+async def settlement_trued_up(world: World) -> Handle:
+    charge = await captured(world, pricing=COST_PLUS)
+    return await _start(world, ChargeSettlementWorkflow.run, line(charge), "settlement_trued_up")
+
+
+async def settlement_differs(world: World) -> Handle:
+    charge = await captured(world)
+    start = line(charge, gross_minor=8419)
+    return await _start(world, ChargeSettlementWorkflow.run, start, "settlement_differs")
+
+
+async def refund_with_its_fee(world: World) -> Handle:
+    start = refund()
+    start = replace(start, refund=replace(start.refund, fee_policy="prorata"))
+    return await _start(world, RefundWorkflow.run, start, "refund_with_its_fee")
+
+
+async def notice_takes_the_fee_again(world: World) -> Handle:
+    start = refund()
+    await run(world, RefundWorkflow.run, replace(start, refund=replace(start.refund, fee_policy="prorata")))
+    return await _start(world, RailNoticeWorkflow.run, told("refund.failed", "re_1"), "notice_takes_the_fee_again")
+
+
 MONEY_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     dispute_won_with_evidence,
     dispute_lost,
@@ -113,4 +144,9 @@ MONEY_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     notice_waits_for_the_inquiry,
     notice_contradicting,
     notice_into_suspense,
+    notice_takes_the_fee_again,
+    refund_with_its_fee,
+    settlement_settled,
+    settlement_trued_up,
+    settlement_differs,
 )

@@ -58,7 +58,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     assert activities == [
         *("assess_charge", "attempt", "collect_rail_notices", "deliver_alerts", "deliver_rail_notices"),
         *("deliver_webhooks", "extend_ledger_periods", "inquire", "payouts_stopped", "plan_payout", "post"),
-        *("prove_books", "read_object", "watch_books"),
+        *("prove_books", "read_fee_standing", "read_object", "watch_books"),
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
@@ -67,6 +67,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
+        "ChargeSettlementWorkflow": [],
         "OrphanWorkflow": ["void_orphan"],
         "RailInboxWorkflow": [],
         "LedgerPeriodsWorkflow": [],

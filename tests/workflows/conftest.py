@@ -89,7 +89,7 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
     """A worker with fresh fakes on a server."""
     client = environment.client
     book = FakeBook()
-    rails, assessment, stop = FakeRails(book), FakeAssessment(book), FakeStop()
+    rails, assessment, records, stop = FakeRails(book), FakeAssessment(book), FakeRecords(book), FakeStop()
     await register_search_attributes(client)
     worker = Worker(
         client,
@@ -101,7 +101,8 @@ async def open_world(environment: WorkflowEnvironment) -> AsyncIterator[World]:
             rails.inquire,
             assessment.assess_charge,
             assessment.plan_payout,
-            FakeRecords(book).read_object,
+            records.read_object,
+            records.read_fee_standing,
             stop.payouts_stopped,
         ],
     )

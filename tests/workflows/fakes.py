@@ -7,7 +7,7 @@ from typing import Any
 from temporalio import activity
 
 from domain.identifiers import Mode
-from domain.ledger import AuditDraft, Posting, PostingResult, Refusal, RefusalCode
+from domain.ledger import AuditDraft, Posting, PostingResult, RecordKind, Refusal, RefusalCode
 from domain.rail import Attempt, DeclineClass, Outcome, RailAnswer, RailRequest, RouteOption
 from domain.risk import RiskAssessment, RiskDecision
 from domain.webhooks import DeliverTo, DeliveryReport
@@ -17,9 +17,11 @@ from workflows.ports import (
     AssessedCharge,
     AssessmentPort,
     BookPort,
+    FeeStanding,
     PlanPayout,
     RailInquiry,
     RailPort,
+    ReadFeeStanding,
     ReadObject,
     RecordPort,
     RoutePlan,
@@ -111,6 +113,20 @@ class FakeRecords(RecordPort):
             if record.id == request.id
         ]
         return StoredObject(version=max(versions), document=self.book.documents[request.id])
+
+    @activity.defn(name="read_fee_standing")
+    async def read_fee_standing(self, request: ReadFeeStanding) -> FeeStanding:
+        refund = await self.read_object(ReadObject(kind=RecordKind.REFUND, id=request.refund_id))
+        refunds = [one for one in self.book.documents.values() if one.get("charge") == request.charge_id]
+        return FeeStanding(
+            refund=refund,
+            policy=str(refund.document["fee_policy"]),
+            fee_minor=158,
+            captured_minor=8420,
+            refunded_minor=sum(one["amount"] for one in refunds if one["status"] == "succeeded"),
+            returned_minor=sum(one["fee_returned"] for one in refunds),
+            sequence=max(one.get("fee_return_sequence", 0) for one in refunds),
+        )
 
 
 @dataclass

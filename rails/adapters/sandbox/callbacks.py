@@ -19,6 +19,7 @@ _KINDS = {
     "dispute.closed": InboundKind.DISPUTE_CLOSED,
     "dispute.won": InboundKind.DISPUTE_WON,
     "dispute.lost": InboundKind.DISPUTE_LOST,
+    "charge.settled": InboundKind.CHARGE_SETTLED,
     "refund.failed": InboundKind.REFUND_FAILED,
     "payout.paid": InboundKind.PAYOUT_PAID,
     "payout.failed": InboundKind.PAYOUT_FAILED,
@@ -57,10 +58,18 @@ def read_notices(body: bytes, names: frozenset[str]) -> tuple[InboundNotice, ...
             amount_minor=amount,
             currency=currency,
             reason=reason[:500] if isinstance(reason, str) else None,
+            fee_minor=_fee(told),
             answer=_answer(told) if kind is InboundKind.OUTCOME else None,
             effect_key=_word(told, "effect_key") if kind is InboundKind.OUTCOME else None,
         ),
     )
+
+
+def _fee(told: dict[str, Any]) -> int | None:
+    fee = told.get("fee")
+    if fee is not None and (type(fee) is not int or abs(fee) > AMOUNT_MINOR_MAX):
+        raise CallbackUnreadableError("the fee of the notice is no amount")
+    return fee
 
 
 def _answer(told: dict[str, Any]) -> RailAnswer | None:
