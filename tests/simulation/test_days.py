@@ -12,6 +12,6 @@ from tests.simulation.parts import running_parts
 async def test_forty_days_later_the_books_equal_the_rails_truth(scratch: Path) -> None:
     async with skipping_server() as environment:
         with running_parts(scratch / "days-home", temporal_address=address_of(environment)) as instance:
-            verdict = await let_days_pass(instance, environment, seed=41, operations=40)
+            verdict = await let_days_pass(instance, environment, seed=41, operations=30)
     assert verdict.findings == [], verdict
     assert verdict.statuses["charge expired"] >= 3 and verdict.statuses["transfer expired"] == 3

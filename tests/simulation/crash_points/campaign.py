@@ -30,7 +30,7 @@ DEATH_SECONDS_MAX = 20.0
 LOOK_SECONDS = 0.02
 PATIENCE_SECONDS = 600.0
 WALKERS_MAX = 12
-"""So many paths may be under way at once; then a life is left alone until most have come to an end."""
+"""So many paths may be under way at once; then a life is left alone until all have come to an end."""
 OCCURRENCES_MAX = 3
 """How often one point is died at within one path: the second round trip of the poster is another effect."""
 
@@ -126,6 +126,7 @@ class Campaign:
 
     def __init__(self, instance: Instance, notebook: Notebook) -> None:
         self.report = Report()
+        self._notebook = notebook
         self._lives = Lives(instance)
         self._last_words = instance.home.folder / "last-words"
         self._client = Client(
@@ -143,16 +144,19 @@ class Campaign:
         self.report.targets = targets[offset::every]
         for number, target in enumerate(self.report.targets):
             await self._die_at(target, f"crash_{number}")
+        await self._rest()
         if not self._lives.is_alive():
             await self._live()
-        await asyncio.gather(*self._walkers)
+
+    def _arrived(self, target: Target, walker: "asyncio.Task[None]") -> None:
+        self._walkers.discard(walker)
+        if walker.exception() is not None:
+            self._notebook.complaints.append(f"{target} never came to its end: {walker.exception()!r}")
 
     async def _rest(self) -> None:
         """Live without dying until what earlier deaths interrupted has gone on to its end."""
-        while len(self._walkers) > 2:
-            done, _ = await asyncio.wait(self._walkers, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            for walker in done:
-                walker.result()
+        while self._walkers:
+            await asyncio.wait(self._walkers, timeout=1.0)
             if not self._lives.is_alive():
                 await self._live()
 
@@ -198,7 +202,7 @@ class Campaign:
         await self._lives.order(arm=target.point, occurrence=target.occurrence, last_words=str(self._last_words))
         walker = asyncio.create_task(target.path.act(self._client, key, context))
         self._walkers.add(walker)
-        walker.add_done_callback(self._walkers.discard)
+        walker.add_done_callback(lambda done: self._arrived(target, done))
         deadline = time.monotonic() + DEATH_SECONDS_MAX
         while self._lives.is_alive() and not walker.done() and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
