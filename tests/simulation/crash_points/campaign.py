@@ -101,9 +101,11 @@ class Lives:
             return False
 
     def end(self) -> None:
-        """Kill the present life, if it is one still."""
+        """Kill the present life, if it is one still, and return when it is over."""
         if self.is_alive():
             os.kill(self.pid, signal.SIGKILL)
+        while self.is_alive():
+            time.sleep(LOOK_SECONDS)
 
     async def order(self, **order: Any) -> Any:
         """Give the instrumented process an order and return its answer."""
