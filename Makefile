@@ -15,7 +15,7 @@ help:
 	@echo 'make test   run the whole test suite against real PostgreSQL and Temporal servers'
 	@echo 'make check  format, lint, types, import contracts, fast tests'
 	@echo 'make bench  run the benchmarks beside their peers'
-	@echo 'make simulate SEED=… N=…  a world of clients, lying rails and killed processes, then an audit'
+	@echo 'make simulate SEED=… SEEDS=… N=…  worlds of clients, lying rails and killed processes, then an audit'
 	@echo 'make soak N=…  processes post N movements while posters and PostgreSQL are killed, then the books are compared'
 	@echo 'make lock   compile the hashed locks anew from pyproject.toml'
 	@echo 'make clean  remove .venv and caches (never your data in .ledgerline)'
@@ -37,7 +37,8 @@ bench: $(VENV)/.dev
 	@exec $(BIN)/ledgerline bench $(BENCH_ARGS)
 
 simulate: $(VENV)/.dev
-	@exec $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(N),--operations $(N))
+	@exec $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(N),--operations $(N)) $(if $(REPORT),--report $(REPORT))
 
 soak: $(VENV)/.dev
 	@exec $(BIN)/python -m tests.ledger.soak $(if $(SEED),--seed $(SEED)) $(if $(N),--movements $(N))

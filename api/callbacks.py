@@ -1,6 +1,6 @@
 """What rails tell us on their own: signed in each rail's own way, safe with us before it is acknowledged."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -46,7 +46,23 @@ class RailNoticeShown(schemas.Shown):
     handled_at: str | None
 
 
-@router.post("/rails/{rail}/callbacks", include_in_schema=False)
+class Received(schemas.Shown):
+    """What became of a callback: `duplicate` when all of it had come before."""
+
+    received: Literal[True]
+    duplicate: bool
+    notices: list[dict[str, Any]]
+
+
+_ANYTHING = {"requestBody": {"required": True, "content": {"*/*": {"schema": {}}}}}
+"""Each rail writes and signs in its own way."""
+
+
+@router.post(
+    "/rails/{rail}/callbacks",
+    responses={**schemas.reading(Received), **schemas.problems(401)},
+    openapi_extra=_ANYTHING,
+)
 async def receive_callback(rail: str, request: Request, core: CoreOf) -> Response:
     """Take what a rail, or the provider of several, tells of its own accord, signed in the rail's own way.
 

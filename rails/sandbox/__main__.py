@@ -9,6 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from rails.sandbox.callbacks import CallbackCourier
+from rails.sandbox.faults import FaultPlan
 from rails.sandbox.journal import Journal
 from rails.sandbox.server import RefusingPort, build_app
 from rails.sandbox.truth import Truth
@@ -48,9 +49,10 @@ def main(arguments: list[str]) -> int:
         return 1
     truth = Truth(journal)
     refusing = RefusingPort(options.host)
-    courier = CallbackCourier(truth, url=options.callback_url, secret=options.callback_secret)
+    faults = FaultPlan(on_hit=truth.note_fault)
+    courier = CallbackCourier(truth, url=options.callback_url, secret=options.callback_secret, faults=faults)
     config = uvicorn.Config(
-        build_app(truth, courier, refusing.number),
+        build_app(truth, courier, faults, refusing.number),
         access_log=False,
         log_level="critical",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -12,6 +12,7 @@ import time
 
 import httpx
 
+from rails.sandbox.faults import CALLBACK, FaultPlan
 from rails.sandbox.notices import Dispute, Notice
 from rails.sandbox.truth import Truth
 
@@ -28,8 +29,9 @@ def sign(secret: str, timestamp: int, body: bytes) -> str:
 class CallbackCourier:
     """Delivers what the rails tell to one URL. Without a URL they wait on disk for a start that has one."""
 
-    def __init__(self, truth: Truth, *, url: str | None, secret: str) -> None:
+    def __init__(self, truth: Truth, *, url: str | None, secret: str, faults: FaultPlan) -> None:
         self._truth = truth
+        self._faults = faults
         self._url = url
         self._secret = secret
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -59,10 +61,23 @@ class CallbackCourier:
     async def _deliver(self, told: Dispute | Notice) -> None:
         await asyncio.sleep(max(0.0, told.due_at - self._truth.now()))
         pause = RETRY_SECONDS_FIRST
-        while not await self._post(told):
+        while not await self._tell(told):
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
         self._truth.mark_delivered(told)
+
+    async def _tell(self, told: Dispute | Notice) -> bool:
+        """Tell it once, as well as the faults in force allow."""
+        fault = self._faults.draw(told.rail, CALLBACK)
+        kind = fault.kind if fault is not None else None
+        if kind == "callback_lost":
+            return False
+        if fault is not None and kind == "callback_late":
+            await asyncio.sleep(fault.delay_ms / 1000)
+        if kind == "callback_twice":
+            await self._post(told)
+        confirmed = await self._post(told)
+        return confirmed and kind != "callback_unconfirmed"
 
     async def _post(self, told: Dispute | Notice) -> bool:
         assert self._client is not None and self._url is not None

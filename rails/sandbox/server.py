@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from rails.sandbox.callbacks import CallbackCourier
-from rails.sandbox.faults import Fault, FaultPlan
+from rails.sandbox.faults import INQUIRY, Fault, FaultPlan
 from rails.sandbox.networks import NETWORKS
 from rails.sandbox.orders import MalformedOrderError, Operation, Order, read_order
 from rails.sandbox.truth import KeyClosedError, OrderConflictError, Truth
@@ -120,13 +120,16 @@ class SandboxRails:
         rail, rail_key = request.path_params["rail"], request.path_params["rail_key"]
         if rail not in NETWORKS:
             return _problem(404, f"there is no rail {rail}")
-        fault = self._faults.draw(rail, "inquire")
+        fault = self._faults.draw(rail, INQUIRY)
         stopped = self._fault_before(fault, request)
         if stopped is not None:
             return stopped
         operation = self._truth.find(rail, rail_key)
+        closing = request.query_params.get("close") == "true"
+        if operation is not None and fault is not None and fault.kind == "lie_not_found" and not closing:
+            # Only inside its horizon: whoever asks to close a key is promised the truth.
+            return JSONResponse({"rail_key": rail_key, "closed": False}, status_code=404)
         if operation is None:
-            closing = request.query_params.get("close") == "true"
             if closing:
                 self._truth.close_key(rail, rail_key)
             return JSONResponse({"rail_key": rail_key, "closed": closing}, status_code=404)
@@ -136,7 +139,8 @@ class SandboxRails:
             disturbed = await _fault_after(fault)
             if disturbed is not None:
                 return disturbed
-        return _answer(operation, self._truth.now())
+        lies = fault is not None and fault.kind == "lie_pending"
+        return _answer(operation, operation.at if lies else self._truth.now(), undecided=lies)
 
     async def decide_dispute(self, request: Request) -> Response:
         """`POST /disputes/{id or reference}/{escalate|won|lost|close}`: play the bank; `{"amount"}` on escalating."""
@@ -177,7 +181,7 @@ class SandboxRails:
         return JSONResponse({"status": "ok", "rails": sorted(NETWORKS), "refusing_port": self._refusing_port})
 
     async def inject_fault(self, request: Request) -> Response:
-        """`POST /faults {kind, rail?, flow?, count?, probability?, delay_ms?, seed?}`."""
+        """`POST /faults {kind, rail?, flow?, count?, seconds?, probability?, delay_ms?, seed?}`."""
         try:
             wire = json.loads(await request.body())
             if not isinstance(wire, dict):
@@ -199,13 +203,13 @@ class SandboxRails:
     def _fault_before(self, fault: Fault | None, request: Request) -> Response | None:
         if fault is None:
             return None
-        if fault.kind == "refuse":
+        if fault.kind in ("refuse", "outage"):
             return self._refuse(request)
         if fault.kind == "drop_before":
             return CutConnection()
         if fault.kind == "error500":
             return _problem(500, "injected")
-        if fault.kind == "busy":
+        if fault.kind in ("busy", "slow_recovery"):
             return _problem(503, "injected", attempted=False)
         return None
 
@@ -227,8 +231,8 @@ async def _fault_after(fault: Fault) -> Response | None:
     return None
 
 
-def _answer(operation: Operation, now: float) -> Response:
-    outcome = operation.outcome(now)
+def _answer(operation: Operation, now: float, *, undecided: bool = False) -> Response:
+    outcome = "pending" if undecided else operation.outcome(now)
     answer: dict[str, Any] = {
         "rail_key": operation.rail_key,
         "reference": operation.reference,
@@ -250,9 +254,9 @@ def _problem(status: int, detail: str, *, attempted: bool | None = None) -> Resp
     return JSONResponse(body, status_code=status)
 
 
-def build_app(truth: Truth, courier: CallbackCourier, refusing_port: int) -> Starlette:
+def build_app(truth: Truth, courier: CallbackCourier, faults: FaultPlan, refusing_port: int) -> Starlette:
     """Return the ASGI application of the sandbox process."""
-    rails = SandboxRails(truth, FaultPlan(), refusing_port)
+    rails = SandboxRails(truth, faults, refusing_port)
     endpoints: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("POST", "/rails/{rail}/settle", rails.settle),
         ("POST", "/rails/{rail}/{kind}", rails.place_order),

@@ -6,6 +6,7 @@ hears of it. Money effects are synchronous: between a check and its record nothi
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -58,6 +59,7 @@ class Truth:
         self._closed: set[tuple[str, str]] = set()
         self._disputes: dict[str, Dispute] = {}
         self._notices: dict[str, Notice] = {}
+        self._faults: Counter[str] = Counter()
         self._on_news: Callable[[Dispute | Notice], None] | None = None
         for line in journal.replay():
             self._recall(line)
@@ -123,6 +125,11 @@ class Truth:
         told.delivered = True
         self._journal.append({"line": "delivered", "id": told.id})
 
+    def note_fault(self, kind: str, rail: str, flow: str) -> None:
+        """Remember that a fault was met, for whoever asks afterwards what this world was like."""
+        self._faults[f"{kind} {flow}"] += 1
+        self._journal.append({"line": "fault", "kind": kind, "rail": rail, "flow": flow})
+
     def document(self) -> dict[str, Any]:
         """Return the public truth: operations with an effect or a final answer, disputes, and what came back."""
         now = self._clock()
@@ -137,6 +144,7 @@ class Truth:
             "operations": operations,
             "pending": pending,
             "disputes": [asdict(dispute) for dispute in self._disputes.values()],
+            "faults": dict(self._faults),
             "notices": [asdict(notice) for notice in self._notices.values()],
             "closed_keys": [{"rail": rail, "rail_key": rail_key} for rail, rail_key in sorted(self._closed)],
         }
@@ -326,6 +334,8 @@ class Truth:
             self._remember(Operation(**line))
         elif kind == "call":
             self._operations[line["rail"], line["rail_key"]].calls += 1
+        elif kind == "fault":
+            self._faults[f"{line['kind']} {line['flow']}"] += 1
         elif kind == "closed":
             self._closed.add((line["rail"], line["rail_key"]))
         elif kind == "dispute":

@@ -60,6 +60,15 @@ class Shop:
                 return found
             after = {"starting_after": page["data"][-1]["id"]}
 
+    def events(self) -> list[Document]:
+        """All events of the merchant, oldest first."""
+        found: list[Document] = []
+        while True:
+            page = self.get("/events", limit=100, after=found[-1]["sequence"] if found else 0)
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+
     def charge(self, source: str, amount: int = 8420, *, key: str | None = None, **fields: Any) -> httpx.Response:
         """A charge in EUR on `auto`, captured, unless told otherwise."""
         body = {"amount": amount, "currency": "EUR", "source": source, "rail": "auto", "capture": True, **fields}

@@ -33,6 +33,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return
     number = next(_numbers)
+    if "wait" in case.query:
+        case.query["wait"] = 0  # Seconds the answer may take; there is nothing to wait for here.
     if not isinstance(case.body, NotSet):
         case.body = _whole(case.body)
     if number % EVERY:

@@ -18,9 +18,9 @@ FINAL_STATUSES = {
     "charge": {"settled", "captured", "declined", "voided", "expired"},
     "refund": {"succeeded", "failed"},
     "payout": {"paid", "failed", "returned"},
-    "transfer": {"settled", "failed"},
+    "transfer": {"settled", "failed", "voided", "expired"},
 }
-WAITS_FOR_SOMEBODY = {"charge": {"authorized", "requires_action"}}
+WAITS_FOR_SOMEBODY = {"charge": {"authorized", "requires_action"}, "transfer": {"pending"}}
 """The merchant's capture or the customer's step; `unknown` waits for a person once an exception says so."""
 
 
@@ -84,7 +84,24 @@ class Auditor:
         self._disputes = {dispute["charge"]: dispute for dispute in disputes}
         self._for_a_person = {exception["subject"] for exception in open_exceptions}
         self._prices = prices
+        self._orphans = self._find_orphans(truth.get("notices", ()))
         self._books = ExpectedBooks()
+
+    def _find_orphans(self, notices: Iterable[Document]) -> set[str]:
+        """The effects a rail told of too late: the charge had ended, and not by them."""
+        corrected = {notice["effect_key"] for notice in notices if notice.get("outcome") == "approved"}
+        winners = {
+            f"{document['id']}:{attempt['number']}"
+            for document in self._documents.values()
+            for attempt in document.get("attempts") or ()
+            if document["object"] == "charge" and attempt["outcome"] == "approved"
+        }
+        return corrected - winners
+
+    @property
+    def given_back(self) -> set[str]:
+        """Objects of which both the taking and the giving back may be in the books, or neither."""
+        return {*self._came_back, *(object_of(key) for key in self._orphans)}
 
     def derive(self) -> ExpectedBooks:
         """Return what the books must say, with everything that is wrong already."""
@@ -92,7 +109,7 @@ class Auditor:
         self._check_endings()
         captures: dict[str, list[int]] = defaultdict(list)
         for row in sorted(self._operations, key=lambda row: row["at"]):
-            if row["outcome"] == "approved":
+            if row["outcome"] == "approved" and not self._is_about_orphan(row):
                 self._book(row, captures)
         for charge_id, amounts in captures.items():
             self._book_fees(charge_id, amounts)
@@ -114,15 +131,33 @@ class Auditor:
         self._books.findings.append(text)
 
     def _check_no_rail_did_anything_twice(self) -> None:
-        effects = Counter(operation_of(row["rail_key"]) for row in self._operations if row["outcome"] == "approved")
+        effects = Counter(
+            operation_of(row["rail_key"])
+            for row in self._operations
+            if row["outcome"] == "approved" and row["rail_key"] not in self._orphans
+        )
         for operation, count in effects.items():
             if count > 1:
                 self._find(f"the rails did {operation} {count} times")
+        reversed_keys = {
+            row["original_rail_key"]
+            for row in self._operations
+            if row["outcome"] == "approved" and row["kind"] in ("refund", "void") and ".orphan-" in row["rail_key"]
+        }
+        for key in self._orphans - reversed_keys:
+            self._find(f"the rails did {key} after its charge had ended, and nobody gave it back")
         for row in self._undecided:
             self._find(f"{row['rail']} has not decided {row['rail_key']} yet: audited too early")
 
+    def _is_about_orphan(self, row: Document) -> bool:
+        return row["rail_key"] in self._orphans or row.get("original_rail_key") in self._orphans
+
     def _check_endings(self) -> None:
-        approved = {operation_of(row["rail_key"]): row for row in self._operations if row["outcome"] == "approved"}
+        approved = {
+            operation_of(row["rail_key"])
+            for row in self._operations
+            if row["outcome"] == "approved" and row["rail_key"] not in self._orphans
+        }
         for document in self._documents.values():
             kind, status, name = document["object"], document["status"], document["id"]
             if status not in FINAL_STATUSES[kind] and not self.awaiting_somebody(document):
@@ -132,8 +167,9 @@ class Auditor:
             happened = name in approved
             told = status in ("settled", "captured", "authorized", "voided", "expired", "succeeded", "paid", "returned")
             if name in self._came_back:
-                ended = {"refund": "failed", "payout": "returned"}[kind]
-                if status != ended:
+                # Told before we had asked: then it never counted as sent at all.
+                ended = {"refund": ("failed",), "payout": ("returned", "failed")}[kind]
+                if status not in ended:
                     self._find(f"{name} is {status}, but its money came back to us")
                 continue
             if kind != "transfer" and happened != told:
@@ -213,8 +249,12 @@ class Auditor:
     def _book_inside(self, document: Document) -> None:
         """What no rail knows of: transfers, sandbox money, holds, and payouts that wait for a person."""
         kind, status, currency = document["object"], document["status"], document["currency"]
-        if kind == "transfer" and status == "settled":
-            self._books.move(document["source"], document["destination"], document["amount"], currency)
+        if kind == "transfer":
+            moved = document["amount_posted"] or (document["amount"] if status == "settled" else 0)
+            if moved:
+                self._books.move(document["source"], document["destination"], moved, currency)
+            if status == "pending":
+                self._books.holds[document["destination"], document["amount"] - moved] += 1
         elif kind == "charge" and status == "authorized":
             self._books.holds[document["account"], document["amount"] - document["amount_captured"]] += 1
         elif kind == "refund" and self.awaiting_somebody(document):

@@ -30,7 +30,7 @@ INVARIANTS = {
         WHERE balance_minor <> computed OR place <> sequence OR before >= recorded_at""",
     "a movement has not one debit and one credit of its amount": """
         SELECT m.key, m.phase, count(e.id) FROM movements m LEFT JOIN entries e ON e.movement_id = m.id
-        GROUP BY m.id
+        GROUP BY m.id, m.key, m.phase, m.amount_minor
         HAVING count(e.id) <> CASE WHEN m.phase IN ('hold', 'void_hold') THEN 0 ELSE 2 END
             OR (count(e.id) = 2 AND (count(*) FILTER (WHERE e.direction = 'debit') <> 1
                 OR min(e.amount_minor) <> m.amount_minor OR max(e.amount_minor) <> m.amount_minor))""",
@@ -106,6 +106,21 @@ class Books:
             (_name_of(credit), amount) if "/" in credit else (_name_of(debit), -amount)
             for debit, credit, amount in rows
         )
+
+    def moved_for(self, keys: set[str]) -> list[tuple[str, str, int]]:
+        """Return (key, account, net) of everything that is not as it was for objects these keys made.
+
+        Only keys that made their object count: a refused capture shares its charge with others.
+        """
+        rows = self._rows(
+            """SELECT k.key, a.code, sum(CASE e.direction WHEN 'credit' THEN e.amount_minor ELSE -e.amount_minor END)
+            FROM idempotency_keys k JOIN movements m ON m.reference = k.object_id
+            JOIN entries e ON e.movement_id = m.id JOIN accounts a ON a.id = e.account_id
+            WHERE k.route IN ('/v1/charges', '/v1/refunds', '/v1/payouts', '/v1/transfers')
+            GROUP BY k.key, a.code
+            HAVING sum(CASE e.direction WHEN 'credit' THEN e.amount_minor ELSE -e.amount_minor END) <> 0"""
+        )
+        return [(key, _name_of(code), int(net)) for key, code, net in rows if key in keys]
 
     def claimed_keys(self) -> set[str]:
         """Return every idempotency key that was ever taken."""

@@ -7,6 +7,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ class Notebook:
     documents: dict[str, Document] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     retries: int = 0
+    manners: Counter[str] = field(default_factory=Counter)
     done: int = 0
 
     def note(self, document: Document) -> None:
@@ -58,8 +60,11 @@ class NoAnswer(Exception):
 class Client:
     """One merchant's connection; `address` is asked anew for every request, as it moves with a restart."""
 
-    def __init__(self, address: Callable[[], str], key: str, notebook: Notebook) -> None:
+    def __init__(
+        self, address: Callable[[], str], key: str, notebook: Notebook, *, patience_seconds: float = ANSWER_SECONDS_MAX
+    ) -> None:
         self._address = address
+        self._patience_seconds = patience_seconds
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(20, connect=2),
@@ -102,7 +107,9 @@ class Client:
         )
         content: Document = answer.json()
         document = (
-            content if "object" in content else next((content[name] for name in OBJECTS if name in content), None)
+            content
+            if content.get("object") in OBJECTS
+            else next((content[name] for name in OBJECTS if name in content), None)
         )
         told = Answer(
             key=key, path=path, body=body, status=answer.status_code, code=content.get("code"), document=document
@@ -117,7 +124,9 @@ class Client:
         try:
             async with asyncio.timeout(patience_seconds):
                 await self._http.post(self._url(path), json=body, headers={"Idempotency-Key": key})
-        except (TimeoutError, httpx.TransportError):
+        except TimeoutError:
+            self._notebook.manners["hung up before the answer"] += 1
+        except httpx.TransportError:
             return
 
     async def settle(self, path: str, document: Document, *, seconds: float) -> Document:
@@ -133,7 +142,7 @@ class Client:
         return f"{self._address()}/v1{path}"
 
     async def _insist(self, send: Callable[[], Any], what: str) -> httpx.Response:
-        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        deadline = time.monotonic() + self._patience_seconds
         last: object = None
         while time.monotonic() < deadline:
             try:
@@ -148,7 +157,7 @@ class Client:
                     self._notebook.complaints.append(f"{what} was answered {last}")
             self._notebook.retries += 1
             await asyncio.sleep(PAUSE_SECONDS)
-        raise NoAnswer(f"{what}: no answer in {ANSWER_SECONDS_MAX:g} s, last {last}")
+        raise NoAnswer(f"{what}: no answer in {self._patience_seconds:g} s, last {last}")
 
 
 def _try_again(answer: httpx.Response) -> bool:
@@ -242,8 +251,11 @@ class StoryTeller:
         if step.manners is Manners.IMPATIENT:
             await self._client.hang_up(path, body, step.key, step.patience_seconds)
         times = 3 if step.manners is Manners.TWICE else 1
+        if times > 1:
+            self._notebook.manners["sent three times at once"] += 1
         answers = list(await asyncio.gather(*(self._client.post(path, body, step.key) for _ in range(times))))
         if step.manners is Manners.FORGETFUL:
+            self._notebook.manners["asked again after the answer"] += 1
             answers.append(await self._client.post(path, body, step.key))
         self._compare(step, answers)
         if step.manners is Manners.FICKLE:
@@ -263,5 +275,6 @@ class StoryTeller:
         if first.status == 409:
             return  # A conflict of state is told without claiming the key.
         other = await self._client.post(path, {**body, "amount": body["amount"] + 1}, step.key)
+        self._notebook.manners["changed the body under the same key"] += 1
         if (other.status, other.code) != (422, "idempotency_key_reused"):
             self._notebook.complaints.append(f"{step.key} with another amount was answered {other}")

@@ -1,50 +1,16 @@
 """One simulated world from seed to verdict: clients, chaos, then the audit."""
 
-import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-from temporalio.client import Client as TemporalClient
 
 from tests.e2e.instance import LedgerlineInstance
-from tests.e2e.shop import Shop, World
-from tests.simulation.auditor import FINAL_STATUSES, Auditor, Document
-from tests.simulation.books import Books
+from tests.e2e.shop import Shop
 from tests.simulation.chaos import Chaos
 from tests.simulation.crowd import Crowd
+from tests.simulation.inspection import Inspection, Verdict
 from tests.simulation.stories import ACCOUNT_FUNDS_MINOR, ACCOUNTS, Teller
 
-REST_SECONDS_MAX = 90.0
-POLL_SECONDS = 0.5
-COLLECTIONS = {"charge": "/charges", "refund": "/refunds", "payout": "/payouts", "transfer": "/transfers"}
 
-
-@dataclass(slots=True, kw_only=True)
-class Verdict:
-    """What came of a world; `findings` is empty when all is well."""
-
-    seed: int
-    requests: int = 0
-    retries: int = 0
-    seconds: float = 0.0
-    statuses: dict[str, int] = field(default_factory=dict)
-    chaos: list[str] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [
-            f"seed {self.seed}: {self.requests} keyed requests, {self.retries} retries, {self.seconds:.0f} s",
-            *self.chaos,
-            ", ".join(f"{count} {status}" for status, count in sorted(self.statuses.items())),
-            *(f"FINDING {finding}" for finding in self.findings),
-            "the books equal the rails' truth" if not self.findings else f"{len(self.findings)} findings",
-        ]
-        return "\n".join(lines)
-
-
-def simulate(instance: LedgerlineInstance, seed: int, operations: int) -> Verdict:
+def simulate(instance: LedgerlineInstance, seed: int, operations: int, *, kills: int = 6) -> Verdict:
     """Run a world on an instance of its own and audit it. Call it from the main thread."""
     started = time.monotonic()
     shop = Shop(instance.sandbox["api_url"], instance.sandbox["test_key"])
@@ -58,7 +24,7 @@ def simulate(instance: LedgerlineInstance, seed: int, operations: int) -> Verdic
     for transfer in shop.every("/transfers"):
         crowd.notebook.note(transfer)
     shop.close()
-    chaos = Chaos(instance, seed, crowd)
+    chaos = Chaos(instance, seed, crowd, kills=kills)
     crowd.start()
     chaos.run()
     verdict = Verdict(
@@ -66,135 +32,10 @@ def simulate(instance: LedgerlineInstance, seed: int, operations: int) -> Verdic
         requests=len({answer.key for answer in crowd.notebook.answers}),
         retries=crowd.notebook.retries,
         chaos=chaos.log,
+        kills=dict(chaos.kills),
+        manners=dict(crowd.notebook.manners),
         findings=list(crowd.notebook.complaints),
     )
-    Inspection(instance, crowd, verdict).run()
+    Inspection(instance.sandbox, crowd.notebook, verdict).run()
     verdict.seconds = time.monotonic() - started
     return verdict
-
-
-class Inspection:
-    """Lets the world come to rest and compares its sides."""
-
-    def __init__(self, instance: LedgerlineInstance, crowd: Crowd, verdict: Verdict) -> None:
-        self._instance = instance
-        self._notebook = crowd.notebook
-        self._verdict = verdict
-        self._shop = Shop(instance.sandbox["api_url"], instance.sandbox["test_key"])
-        self._admin = Shop(instance.sandbox["api_url"], instance.sandbox["admin_key"])
-        self._world = World(instance.sandbox["rails_url"])
-        self._books = Books(instance.sandbox["database_url"])
-
-    def run(self) -> None:
-        """Fill in the verdict."""
-        self._world.heal()
-        auditor = self._await_rest()
-        expected = auditor.derive()
-        self._verdict.findings += expected.findings
-        self._verdict.findings += self._books.violations()
-        self._compare("balance", expected.balances, self._books.balances())
-        self._compare("booking on a rail's clearing account", expected.effects, self._books.clearing_effects())
-        self._compare("hold", expected.holds, self._books.open_holds())
-        self._check_nothing_is_lost_or_extra()
-        self._check_api(expected.balances)
-        self._check_workflows(auditor)
-        for document in self._notebook.documents.values():
-            name = f"{document['object']} {document['status']}"
-            self._verdict.statuses[name] = self._verdict.statuses.get(name, 0) + 1
-        for client in (self._shop, self._admin, self._world):
-            client.close()
-
-    def _await_rest(self) -> Auditor:
-        """Return an auditor once every object is final or waits for somebody, or time is up."""
-        deadline = time.monotonic() + REST_SECONDS_MAX
-        while True:
-            for name, document in list(self._notebook.documents.items()):
-                if document["status"] not in FINAL_STATUSES[document["object"]]:
-                    self._notebook.documents[name] = self._shop.get(f"{COLLECTIONS[document['object']]}/{name}")
-            truth, disputes = self._world.truth(), self._shop.every("/disputes")
-            auditor = Auditor(
-                truth=truth,
-                documents=self._notebook.documents,
-                disputes=disputes,
-                open_exceptions=self._shop.every("/reconciliation/exceptions", status="open"),
-                prices=self._prices(),
-            )
-            restless = [document for document in self._notebook.documents.values() if not _rests(auditor, document)]
-            told = len(disputes) == len(truth["disputes"]) and not truth["pending"]
-            if (not restless and told) or time.monotonic() > deadline:
-                return self._refreshed(auditor)
-            time.sleep(POLL_SECONDS)
-
-    def _refreshed(self, auditor: Auditor) -> Auditor:
-        """Read every object once more: refunds and chargebacks may have changed what was last seen."""
-        for name, document in list(self._notebook.documents.items()):
-            self._notebook.documents[name] = self._shop.get(f"{COLLECTIONS[document['object']]}/{name}")
-        return auditor
-
-    def _prices(self) -> dict[str, dict[str, int]]:
-        prices: dict[str, dict[str, int]] = self._shop.get("/pricing")["prices"]
-        assert prices["EUR"] == {"basis_points": 140, "fixed": 40}, "the contract's own price"
-        return prices
-
-    def _compare(self, what: str, expected: Mapping[Any, int], actual: Mapping[Any, int]) -> None:
-        for name in sorted({*expected, *actual}, key=str):
-            if expected.get(name, 0) != actual.get(name, 0):
-                self._verdict.findings.append(
-                    f"{what} {name}: the world says {expected.get(name, 0)}, the books say {actual.get(name, 0)}"
-                )
-
-    def _check_nothing_is_lost_or_extra(self) -> None:
-        listed = {document["id"] for path in COLLECTIONS.values() for document in self._shop.every(path)}
-        known = self._notebook.documents.keys()
-        for name in listed ^ known:
-            where = "listed but no client was told of it" if name in listed else "told to a client but not listed"
-            self._verdict.findings.append(f"{name} is {where}")
-        made = {
-            answer.key
-            for answer in self._notebook.answers
-            if answer.document is not None
-            and answer.path == COLLECTIONS[answer.document["object"]]
-            and answer.code != "idempotency_key_reused"
-        }
-        for key in made - self._books.claimed_keys():
-            self._verdict.findings.append(f"{key} was answered with an object but is not remembered")
-
-    def _check_api(self, expected: Mapping[tuple[str, str], int]) -> None:
-        for account in self._shop.every("/accounts"):
-            posted = self._shop.posted(account["id"])
-            if posted != expected.get((account["id"], account["currency"]), 0):
-                self._verdict.findings.append(f"the API shows {posted} on {account['id']}")
-        for currency in self._admin.get("/ledger/trial_balance")["currencies"]:
-            if currency["delta"] != 0:
-                self._verdict.findings.append(f"the trial balance of {currency} is not zero")
-        invariants = self._admin.get("/ledger/invariants", full="true")
-        if not invariants["ok"]:
-            self._verdict.findings.append(f"the core itself sees {invariants['violations']}")
-
-    def _check_workflows(self, auditor: Auditor) -> None:
-        """Exactly what waits for somebody runs on, and no run ended in a failure."""
-        waiting = {
-            document["workflow_id"]
-            for document in self._notebook.documents.values()
-            if auditor.awaiting_somebody(document)
-        }
-        deadline = time.monotonic() + 20
-        while True:
-            running = asyncio.run(self._workflow_ids("ExecutionStatus = 'Running'"))
-            if running == waiting or time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)
-        for workflow_id in running ^ waiting:
-            state = "still runs" if workflow_id in running else "does not run although its object is open"
-            self._verdict.findings.append(f"workflow {workflow_id} {state}")
-        ended_badly = "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut', 'Canceled')"
-        for workflow_id in asyncio.run(self._workflow_ids(ended_badly)):
-            self._verdict.findings.append(f"workflow {workflow_id} ended in a failure")
-
-    async def _workflow_ids(self, query: str) -> set[str]:
-        client = await TemporalClient.connect(self._instance.sandbox["temporal_address"])
-        return {run.id async for run in client.list_workflows(query)}
-
-
-def _rests(auditor: Auditor, document: Document) -> bool:
-    return document["status"] in FINAL_STATUSES[document["object"]] or auditor.awaiting_somebody(document)

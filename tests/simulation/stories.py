@@ -28,8 +28,11 @@ TOKENS = (
     ("tok_timeout_forever", 1),
     ("tok_risk_block", 1),
     ("tok_disputed", 2),
+    ("tok_late_approved", 2),
+    ("tok_inquiry", 1),
 )
 BENEFICIARIES = ("Ada Ordinary", "Ada Ordinary", "Ada SOFT", "Ada DECLINE", "Ada TIMEOUT", "Ada REFUSE")
+BENEFICIARIES += ("Ada RETURN", "Ada RETURN TWICE", "Ada FAIL LATER")
 
 
 class Manners(StrEnum):
@@ -164,7 +167,7 @@ class Teller:
         return Story(kind=f"step-up: {result}", steps=(charge, answer))
 
     def _refund_that_fails(self) -> Story:
-        charge = self._charge("tok_refund_fails")
+        charge = self._charge(self._dice.choice(("tok_refund_fails", "tok_refund_fails_late")))
         body = {"charge": "{id}", "amount": max(1, charge.body["amount"] // 2)}
         refund = self._step("/refunds", body, when=frozenset({"settled", "captured"}))
         return Story(kind="refund that fails", steps=(charge, refund))

@@ -1,0 +1,1 @@
+"""Killing the product at every await of its own code."""
