@@ -34,6 +34,7 @@ _STATE_CODES = {
         "declined": "charge_declined",
         "expired": "authorization_expired",
     },
+    "refund": {"succeeded": "refund_succeeded", "failed": "refund_failed", "processing": "refund_not_cancelable"},
     "dispute": {"won": "dispute_closed", "lost": "dispute_closed", "warning_closed": "dispute_closed"},
     "transfer": {
         "settled": "transfer_already_settled",

@@ -108,6 +108,8 @@ class Auditor:
         """Tell whether an object rightly stays open: for a merchant, a customer, or a person."""
         if document["status"] in WAITS_FOR_SOMEBODY.get(document["object"], ()):
             return True
+        if document.get("pending_reason") == "awaiting_funds":
+            return True  # For the merchant's money; nothing is set aside for it and no rail was asked.
         return document["status"] in ("unknown", "pending", "processing") and document["id"] in self._for_a_person
 
     def _find(self, text: str) -> None:
@@ -217,7 +219,7 @@ class Auditor:
             self._books.move(document["source"], document["destination"], document["amount"], currency)
         elif kind == "charge" and status == "authorized":
             self._books.holds[document["account"], document["amount"] - document["amount_captured"]] += 1
-        elif kind == "refund" and self.awaiting_somebody(document):
+        elif kind == "refund" and self.awaiting_somebody(document) and not document.get("pending_reason"):
             self._books.holds[document["account"], -document["amount"]] += 1
         elif kind == "payout" and self.awaiting_somebody(document):
             in_transit = f"payouts_in_transit:{document['rail']}"
