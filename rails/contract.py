@@ -5,6 +5,7 @@ To put an adapter under it, subclass `RailBench` for its rail and parametrise on
 the rail where the rail has no faults of its own, and knows the rail's own truth.
 """
 
+import asyncio
 import itertools
 import uuid
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
-from rails.adapter import RailAdapter
+from rails.adapter import CardDetails, RailAdapter
 from rails.faulty_path import Fault
 
 _NUMBERS = itertools.count(1)
@@ -57,6 +58,14 @@ class RailBench(ABC):
     currency = "EUR"
     """What the orders are in; one the rail takes."""
 
+    takes_back_unknown = False
+    """Whether asking takes an unanswered order back instead of finding it, as where a protocol has no question."""
+
+    def card(self, request: RailRequest) -> CardDetails | None:
+        """The card that goes with an order, where the rail takes no source by name."""
+        del request
+        return None
+
     def order(self, fate: str = "approved", **fields: object) -> RailRequest:
         """Return a new order with a rail key of its own."""
         operation = f"op_{next(_NUMBERS)}_{uuid.uuid4().hex[:8]}"
@@ -75,7 +84,7 @@ class RailBench(ABC):
     async def run(self, request: RailRequest) -> RailAnswer:
         """Give the order to the rail, and heal what was broken for it."""
         try:
-            return await self.adapter.execute(request, None)
+            return await self.adapter.execute(request, self.card(request))
         finally:
             await self.heal()
 
@@ -90,6 +99,18 @@ class RailBench(ABC):
 
 
 TAKEN = frozenset({Outcome.APPROVED, Outcome.PENDING})
+
+
+async def _asking_settles(bench: RailBench, request: RailRequest) -> None:
+    """Asking finds an order that took effect, or takes it back for good where the rail has no question."""
+    answer = await bench.ask(request)
+    if not bench.takes_back_unknown:
+        assert answer.outcome in TAKEN, answer
+        return
+    assert answer.outcome is Outcome.DECLINED, answer
+    effect = bench.effect(request.rail_key)
+    assert effect is not None and effect.outcome == "reversed", effect
+    assert (await bench.run(replace(request, resumed=True))).outcome is Outcome.DECLINED
 
 
 async def an_approved_order_is_carried_out_once(bench: RailBench) -> None:
@@ -135,7 +156,7 @@ async def whatever_breaks_after_sending_is_unknown_until_asked(bench: RailBench)
         await bench.break_next_call(kind)
         answer = await bench.run(request)
         assert answer.outcome is Outcome.UNKNOWN, (kind, answer)
-        assert (await bench.ask(request)).outcome in TAKEN
+        await _asking_settles(bench, request)
 
 
 async def an_order_that_never_arrived_is_unknown_until_the_rail_guarantees_it(bench: RailBench) -> None:
@@ -160,7 +181,30 @@ async def a_lost_answer_is_unknown_and_inquiry_tells(bench: RailBench) -> None:
     answer = await bench.run(request)
     assert answer.outcome is Outcome.UNKNOWN
     assert 250 < answer.latency_ms < 1500
-    assert (await bench.ask(request)).outcome in TAKEN
+    await _asking_settles(bench, request)
+
+
+async def an_order_given_by_two_workers_is_done_at_most_once(bench: RailBench) -> None:
+    """A worker that was thought dead and its heir give one order at once: one effect, and no false no."""
+    request = bench.order()
+    heir = replace(request, resumed=True)
+    answers = await asyncio.gather(*(bench.adapter.execute(one, bench.card(one)) for one in (request, heir)))
+    effect = bench.effect(request.rail_key)  # a second effect is an error of its own
+    if any(answer.outcome is Outcome.DECLINED for answer in answers):
+        assert effect is None or effect.outcome not in ("approved", "pending"), (answers, effect)
+    elif any(answer.outcome is Outcome.APPROVED for answer in answers):
+        assert effect is not None and effect.outcome not in ("declined", "reversed"), (answers, effect)
+
+
+async def an_outage_ends_and_nothing_was_done_in_it(bench: RailBench) -> None:
+    """Turned away, order after order, then healed: none was done, and all may come again."""
+    requests = [bench.order() for _ in range(3)]
+    for request in requests:
+        await bench.break_next_call("refuse")
+        assert (await bench.run(request)).outcome is Outcome.NOT_ATTEMPTED
+        assert bench.effect(request.rail_key) is None
+    for request in requests:
+        assert (await bench.run(request)).outcome in TAKEN
 
 
 async def an_unsupported_flow_is_a_mistake_of_the_caller(bench: RailBench) -> None:
@@ -181,5 +225,7 @@ CONTRACT = (
     whatever_breaks_after_sending_is_unknown_until_asked,
     an_order_that_never_arrived_is_unknown_until_the_rail_guarantees_it,
     a_lost_answer_is_unknown_and_inquiry_tells,
+    an_order_given_by_two_workers_is_done_at_most_once,
+    an_outage_ends_and_nothing_was_done_in_it,
     an_unsupported_flow_is_a_mistake_of_the_caller,
 )

@@ -21,6 +21,7 @@ CONNECTORS = tuple(
     EntryPoint(name=name, value=f"rails.adapters.{module}:build", group=ENTRY_POINT_GROUP)
     for name, module in (
         ("ach", "ach.adapter"),
+        ("iso8583", "iso8583.adapter"),
         ("sepa_credit", "sepa.credit_transfer"),
         ("sepa_instant", "sepa.instant"),
         ("stripe", "stripe.adapter"),

@@ -157,13 +157,19 @@ class ChargeWorkflow(HearsRails):
     async def resolve(self, request: ResolveCharge) -> UpdateAnswer:
         """Take a person's finding about an unknown outcome; its evidence stays on the charge and in the audit log."""
         writer = self._writer
-        if writer.charge.status is not ChargeStatus.UNKNOWN:
+        if not charge_states.awaits_rail(writer.charge):
             return charge_states.conflict_answer(writer.charge, "its outcome is not unknown")
         taken, _ = await writer.claim(writer.charge, request.claim, actor=f"{request.actor}: {request.note}")
         if taken:
             return key_conflict()
-        self._finding = persons_finding(request.outcome, by=request.actor, evidence=request.note)
-        await workflow.wait_condition(lambda: writer.charge.status is not ChargeStatus.UNKNOWN)
+        finding = persons_finding(request.outcome, by=request.actor, evidence=request.note)
+        if writer.charge.status is ChargeStatus.UNKNOWN:
+            self._finding = finding
+        elif charge_states.awaits_rail(writer.charge):
+            # A capture or void of the authorization waits for the rail.
+            writer.finding = finding
+        await workflow.wait_condition(lambda: not charge_states.awaits_rail(writer.charge))
+        writer.finding = None
         return UpdateAnswer(document=charge_document(writer.charge))
 
     @workflow.update(name="capture")

@@ -25,6 +25,12 @@ def with_attempt(charge: Charge, attempt: Attempt) -> Charge:
     return replace(charge, attempts=(*charge.attempts[:-1], attempt))
 
 
+def awaits_rail(charge: Charge) -> bool:
+    """Tell whether an order's outcome is open: the authorization's, or that of a capture or void after it."""
+    waits = charge.status is ChargeStatus.AUTHORIZED and charge.next_check_at is not None
+    return charge.status is ChargeStatus.UNKNOWN or waits
+
+
 def without_waiting(charge: Charge) -> Charge:
     """Return the charge with nothing pending: no customer's step, no next inquiry."""
     return replace(charge, next_action=None, next_check_at=None)

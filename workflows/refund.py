@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.timestamps import rfc3339
     from workflows import policies, refund_states, search_attributes
     from workflows.committing import commit_next_version
+    from workflows.findings import TakesFindings, commit_claim
     from workflows.inquiry import InquiryProgress
     from workflows.postings import refund_posting, unknown_outcome_exception
     from workflows.rail_notices import HearsRails, RailMailbox
@@ -29,7 +30,7 @@ OPEN_STATUSES: frozenset[str] = frozenset({RefundStatus.PROCESSING, RefundStatus
 
 
 @workflow.defn(name="RefundWorkflow")
-class RefundWorkflow(HearsRails):
+class RefundWorkflow(HearsRails, TakesFindings):
     """One run per idempotency key; the only writer of its refund."""
 
     @workflow.init
@@ -38,6 +39,7 @@ class RefundWorkflow(HearsRails):
         self._refund = start.refund
         self._exception: Record | None = None
         self._mailbox = RailMailbox()
+        self._committing = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._funds_told = False
 
@@ -63,7 +65,9 @@ class RefundWorkflow(HearsRails):
                 facts=(fact,),
                 attempts=(attempt,),
             )
-            return await self._with_fee()
+            document = await self._with_fee()
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            return document
         else:
             failed = replace(
                 self._refund,
@@ -74,6 +78,7 @@ class RefundWorkflow(HearsRails):
             )
             fact = RefundFailed(**refund_states.fact_terms(self._refund))
             await self._commit(failed, event="refund.failed", facts=(fact,), attempts=(attempt,))
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return refund_document(self._refund)
 
     async def _with_fee(self) -> dict[str, Any]:
@@ -230,6 +235,7 @@ class RefundWorkflow(HearsRails):
                 attempt,
                 report=self._report,
                 mailbox=self._mailbox,
+                decided_by_person=lambda: self._finding,
             )
             if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
                 return attempt, answer
@@ -238,6 +244,25 @@ class RefundWorkflow(HearsRails):
             resumed = await self._commit(self._refund, attempts=(attempt, again))
             attempt = again
         raise AssertionError("the last pause ends the loop")
+
+    def _awaits_rail(self) -> bool:
+        asked = self._refund.status in (RefundStatus.PENDING, RefundStatus.UNKNOWN)
+        return asked and not refund_states.is_awaiting_funds(self._refund)
+
+    async def _take_claim(self, claim: KeyClaim, actor: str) -> bool:
+        async with self._committing:
+            version = await commit_claim(
+                lambda version: refund_posting(replace(self._refund, version=version), claim=claim, actor=actor),
+                object_id=self._refund.id,
+                version=self._refund.version,
+                open_statuses=OPEN_STATUSES,
+            )
+            if version is not None:
+                self._refund = replace(self._refund, version=version)
+        return version is None
+
+    def _document(self) -> dict[str, Any]:
+        return refund_document(self._refund)
 
     async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:
         status = RefundStatus.PENDING if waiting.outcome is Outcome.PENDING else RefundStatus.UNKNOWN
@@ -279,21 +304,22 @@ class RefundWorkflow(HearsRails):
         if self._exception is not None and refund.status in (RefundStatus.SUCCEEDED, RefundStatus.FAILED):
             closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
             extra, self._exception = (*extra, closed), None
-        version, result = await commit_next_version(
-            lambda version: refund_posting(
-                replace(refund, version=version),
-                event=event,
-                facts=facts,
-                attempts=attempts,
-                claim=claim,
-                actor=self._start.actor,
-                extra=extra,
-            ),
-            object_id=refund.id,
-            version=self._refund.version,
-            open_statuses=OPEN_STATUSES,
-        )
-        assert result.refusal is None, result.refusal
-        self._refund = replace(refund, version=version)
+        async with self._committing:
+            version, result = await commit_next_version(
+                lambda version: refund_posting(
+                    replace(refund, version=version),
+                    event=event,
+                    facts=facts,
+                    attempts=attempts,
+                    claim=claim,
+                    actor=self._start.actor,
+                    extra=extra,
+                ),
+                object_id=refund.id,
+                version=self._refund.version,
+                open_statuses=OPEN_STATUSES,
+            )
+            assert result.refusal is None, result.refusal
+            self._refund = replace(refund, version=version)
         workflow.upsert_search_attributes([search_attributes.STATUS.value_set(refund.status.value)])
         return result.duplicate

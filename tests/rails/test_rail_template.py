@@ -33,7 +33,7 @@ def test_a_rail_of_the_template_keeps_the_contract(package: Path) -> None:
         *("--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")),
         PYTHONPATH=f"{ROOT}{os.pathsep}{package}",
     )
-    assert "[100%]" in said and said.splitlines()[0].startswith("........ ")
+    assert "[100%]" in said and said.splitlines()[0].startswith(".......... ")
 
 
 def test_one_installed_package_and_one_line_switch_a_rail_on(package: Path, tmp_path: Path) -> None:

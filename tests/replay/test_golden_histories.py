@@ -62,8 +62,8 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
-        "RefundWorkflow": ["cancel"],
-        "PayoutWorkflow": [],
+        "RefundWorkflow": ["cancel", "resolve"],
+        "PayoutWorkflow": ["resolve"],
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
