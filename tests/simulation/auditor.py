@@ -75,6 +75,7 @@ class Auditor:
         self._operations = truth["operations"]
         self._undecided = truth["pending"]
         self._chargebacks = [one for one in truth["disputes"] if one.get("kind", "chargeback") == "chargeback"]
+        self._settlements = [one for one in truth.get("notices", ()) if one["type"] == "charge.settled"]
         self._came_back = {
             object_of(one["rail_key"]): one
             for one in truth.get("notices", ())
@@ -100,6 +101,8 @@ class Auditor:
             self._book_chargeback(chargeback)
         for notice in self._came_back.values():
             self._book_return(notice)
+        for notice in self._settlements:
+            self._book_settlement(notice)
         for document in self._documents.values():
             self._book_inside(document)
         return self._books
@@ -199,6 +202,15 @@ class Auditor:
             if dispute.get("fee_returned"):
                 self._books.move("fee_revenue", account, dispute["fee_returned"], currency)
             self._books.effects[replace(effect, direction="debit")] += 1
+
+    def _book_settlement(self, notice: Document) -> None:
+        """What a rail keeps of a settlement is our cost; the merchant's fee was agreed on and does not change."""
+        if notice.get("fee"):
+            rail, fee, currency = notice["rail"], notice["fee"], notice["currency"]
+            self._books.move(f"rail_cost:{rail}", f"rail_clearing:{rail}", fee, currency)
+            charge_id = object_of(notice["rail_key"])
+            effect = Effect(rail=rail, currency=currency, direction="credit", amount=fee, object_id=charge_id)
+            self._books.effects[effect] += 1
 
     def _book_return(self, notice: Document) -> None:
         """Money of a refund or payout that the rail had sent is here again: the merchant's, once."""
