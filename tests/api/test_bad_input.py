@@ -70,7 +70,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any], int, str, str]] = [
     ("/charges", CHARGE, {"description": CARD}, 422, "card_number_not_allowed", "description"),
     ("/charges", CHARGE, {"description": "\x00"}, 422, "invalid_characters", ""),
     ("/charges", CHARGE, {"return_url": "javascript:alert(1)"}, 422, "return_url_invalid", "return_url"),
-    ("/charges", CHARGE, {"payout": {"to": "me"}}, 422, "payout_not_supported", "payout"),
+    ("/charges", CHARGE, {"payout": {"rail": "auto"}}, 422, "destination_required", "payout.destination"),
     ("/transfers", TRANSFER, {"destination": "acct_a"}, 422, "accounts_must_differ", "destination"),
     ("/transfers", TRANSFER, {}, 404, "account_not_found", "source"),
     ("/transfers", TRANSFER, {"rail": "alpha"}, 422, "unknown_rail", "rail"),
@@ -201,6 +201,7 @@ async def test_idempotency_keys_missing_misshapen_and_contradicting(shop: Shop) 
         "notice:a:b:c",
         "orphan:alpha:1",
         "payout_of:ch_1",
+        "payout_wait:ch_1",
     ):
         answer = await shop.send("POST", "/charges", json=CHARGE, headers={"Idempotency-Key": key.encode("latin-1")})
         assert_problem(answer, 400, "idempotency_key_invalid", "idempotency_key")
