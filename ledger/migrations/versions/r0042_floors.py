@@ -5,7 +5,7 @@ from pathlib import Path
 from ledger.migrations.rewriting import replace_in_function, run, signature
 
 revision = "0042"
-down_revision = "0041"
+down_revision = "0050"
 branch_labels = None
 depends_on = None
 
