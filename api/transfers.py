@@ -18,6 +18,7 @@ from api.objects import After, Limit, Status, list_objects, read_object
 from api.reading import Row, Statement
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Landing, Start
+from api.waiting_refunds import wake_refunds
 from domain.fx import FxQuote, quote_from_document
 from domain.identifiers import new_identifier
 from domain.money import format_amount
@@ -115,6 +116,8 @@ async def start_transfer(core: Core, asked: KeyedRequest, transfer: Transfer) ->
         )
     )
     core.metrics.count_operation(landing.document, replayed=landing.replayed)
+    if landing.document.get("status") == "settled" and not landing.replayed:
+        await wake_refunds(core, asked.merchant, transfer.destination)
     return landing
 
 

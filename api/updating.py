@@ -34,7 +34,11 @@ _STATE_CODES = {
         "declined": "charge_declined",
         "expired": "authorization_expired",
     },
-    "refund": {"succeeded": "refund_already_succeeded", "failed": "refund_failed"},
+    "refund": {
+        "succeeded": "refund_already_succeeded",
+        "failed": "refund_failed",
+        "processing": "refund_not_cancelable",
+    },
     "payout": {"paid": "payout_already_paid", "failed": "payout_failed", "returned": "payout_returned"},
     "dispute": {"won": "dispute_closed", "lost": "dispute_closed", "warning_closed": "dispute_closed"},
     "transfer": {

@@ -48,7 +48,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType(name="charge.orphan_reversed", object="exception", meaning="An orphan of a charge was given back."),
     *_types(
         "refund",
-        pending="A refund is on its way and not final yet.",
+        pending="A refund is on its way, or waits for funds (`pending_reason`), and is not final yet.",
         succeeded="The money of a refund is with the customer.",
         failed="A refund failed, perhaps days later; the money is back on the merchant's account.",
         fee_returned="The part of a charge's fee that is back with its refunds changed; `fee_returned` is this one's.",
@@ -89,6 +89,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
         used="A quote was used by its transfer.",
     ),
     *_types("pricing_policy", updated="What the merchant pays was changed."),
+    *_types("refund_policy", updated="What a refund does when the balance is too low was changed."),
     *_types("risk_policy", updated="The merchant's risk policy was changed."),
     *_types("routing_policy", updated="The merchant's routing policy was changed."),
     *_types(

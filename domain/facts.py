@@ -59,7 +59,10 @@ class ChargeReleased:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundReserved:
-    """Money for a refund was set aside before the rail is asked."""
+    """Money for a refund was set aside before the rail is asked.
+
+    `floor_minor`: the least balance this may leave, below the account's own minimum; None for that one.
+    """
 
     fact: Literal["refund_reserved"] = "refund_reserved"
     refund_id: str
@@ -67,6 +70,7 @@ class RefundReserved:
     rail: str
     amount_minor: int
     currency: str
+    floor_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

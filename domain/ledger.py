@@ -60,7 +60,8 @@ class Movement:
 
     Accounts are account codes. `hold_key` names the HOLD movement a later phase acts on.
     `past_limits`: post even below the minimum balance (chargebacks always post).
-    A VOID_HOLD carries the amount released.
+    `floor_minor`: the least balance it may leave on the debited account: below zero in place of a higher
+    minimum of the account, from zero on in place of a lower one. A VOID_HOLD carries the amount released.
     """
 
     key: str
@@ -74,6 +75,7 @@ class Movement:
     hold_key: str | None = None
     effective_at: datetime | None = None
     past_limits: bool = False
+    floor_minor: int | None = None
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)

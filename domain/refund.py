@@ -26,6 +26,7 @@ class RefundStatus(StrEnum):
 class Refund:
     """The whole state of a refund. `original_rail_key` names the authorization at the rail.
 
+    `pending_reason`: `awaiting_funds` while the merchant's account does not cover it, at most to `waits_until`.
     `fee_policy`: how much of the charge's fee goes back with it (`domain.pricing.RefundFee`).
     """
 
@@ -51,6 +52,8 @@ class Refund:
     inquiries: Inquiries = ()
     fee_policy: str = "none"
     fee_returned_minor: int = 0
+    pending_reason: str | None = None
+    waits_until: datetime | None = None
 
     def __post_init__(self) -> None:
         check_amount(self.amount_minor)
@@ -71,6 +74,8 @@ def refund_document(refund: Refund) -> dict[str, Any]:
         "metadata": dict(refund.metadata),
         "failure_code": refund.failure_code,
         "failure_detail": refund.failure_detail,
+        "pending_reason": refund.pending_reason,
+        "waits_until": rfc3339(refund.waits_until),
         "fee_policy": refund.fee_policy,
         "fee_returned": refund.fee_returned_minor,
         "next_check_at": rfc3339(refund.next_check_at),

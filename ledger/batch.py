@@ -196,8 +196,16 @@ def _rest(prepared: Sequence[Prepared], openings: Sequence[tuple[int, int, Accou
         ],
         "records": records,
         "events": events,
+        "floors": list(_floors(prepared)),
     }
     return Jsonb("{" + ",".join(f'"{name}":[{",".join(texts)}]' for name, texts in parts.items() if texts) + "}", str)
+
+
+def _floors(prepared: Sequence[Prepared]) -> Iterator[str]:
+    movements = (movement for item in prepared for movement in item.movements)
+    for position, movement in enumerate(movements, 1):
+        if movement.floor_minor is not None:
+            yield f'{{"movement":{position},"least":{movement.floor_minor}}}'
 
 
 def _ruled_movements(posting: Posting) -> tuple[Movement, ...]:

@@ -67,6 +67,7 @@ class _Book:
         effective_at: datetime | None = None,
         past_limits: bool = False,
         key_of: str | None = None,
+        floor_minor: int | None = None,
     ) -> Movement:
         return Movement(
             key=f"{key_of or self.reference}:{part}",
@@ -80,6 +81,7 @@ class _Book:
             hold_key=f"{self.reference}:{hold}" if hold else None,
             effective_at=effective_at,
             past_limits=past_limits,
+            floor_minor=floor_minor,
         )
 
 
@@ -141,7 +143,15 @@ def _charge_released(book: _Book, fact: facts.ChargeReleased) -> Iterable[Moveme
 
 def _refund_reserved(book: _Book, fact: facts.RefundReserved) -> Iterable[Movement]:
     account, clearing = book.owned(fact.account), book.clearing(fact.rail)
-    yield book.movement("hold", "refund_hold", account, clearing, fact.amount_minor, phase=Phase.HOLD)
+    yield book.movement(
+        "hold",
+        "refund_hold",
+        account,
+        clearing,
+        fact.amount_minor,
+        phase=Phase.HOLD,
+        floor_minor=fact.floor_minor,
+    )
 
 
 def _refund_succeeded(book: _Book, fact: facts.RefundSucceeded) -> Iterable[Movement]:
@@ -186,7 +196,9 @@ def _fee_true_up(book: _Book, fact: facts.FeeTrueUp) -> Iterable[Movement]:
 
 
 def _payout_started(book: _Book, fact: facts.PayoutStarted) -> Iterable[Movement]:
-    yield book.movement("start", "payout", book.owned(fact.account), book.in_transit(fact.rail), fact.amount_minor)
+    # Never below zero, whatever the account allows itself: a debt blocks payouts (semantics rule 19).
+    account, transit = book.owned(fact.account), book.in_transit(fact.rail)
+    yield book.movement("start", "payout", account, transit, fact.amount_minor, floor_minor=0)
 
 
 def _payout_paid(book: _Book, fact: facts.PayoutPaid) -> Iterable[Movement]:

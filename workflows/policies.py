@@ -140,6 +140,18 @@ def inquiry_delays(mode: Mode, pace: RailPace | None = None) -> Iterator[tuple[f
     return chain(((delay, index == last) for index, delay in enumerate(delays)), repeat((INQUIRY_DAILY_SECONDS, False)))
 
 
+FUNDS_PAUSES = {
+    Mode.LIVE: (timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=5)),
+    Mode.TEST: (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5)),
+}
+"""Pauses between two tries of a refund that waits for funds, unless it is told of some; then quarter-hourly."""
+
+
+def funds_pauses(mode: Mode) -> Iterator[timedelta]:
+    """Yield the pauses between two tries to set a refund's money aside, without end."""
+    return chain(FUNDS_PAUSES[mode], repeat(timedelta(minutes=15)))
+
+
 NOTICE_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=10))
 """Pauses while a rail's notice waits for its object's own workflow to learn the same by asking; then hourly."""
 

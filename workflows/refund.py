@@ -1,19 +1,21 @@
 """A refund: set the money aside, ask the rail of the charge, then post or give it back."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from domain.facts import Fact, RefundFailed, RefundReserved, RefundSucceeded
-    from domain.identifiers import rail_key
+    from domain.facts import Fact, RefundFailed, RefundSucceeded
     from domain.ledger import KeyClaim, PostingResult, Record, RefundGuard, RefusalCode
-    from domain.rail import Attempt, Flow, Outcome, RailAnswer, RailRequest, trail_with
+    from domain.rail import Attempt, Outcome, RailAnswer, trail_with
     from domain.refund import Refund, RefundStatus, refund_document
+    from domain.refund_policy import OnLowBalance
     from domain.timestamps import rfc3339
-    from workflows import policies, search_attributes
+    from workflows import policies, refund_states, search_attributes
     from workflows.committing import commit_next_version
     from workflows.findings import TakesFindings, commit_claim
     from workflows.inquiry import InquiryProgress
@@ -21,17 +23,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
     from workflows.refund_fees import settle_refund_fee
+    from workflows.refund_messages import CancelRefund, StartRefund
+    from workflows.update_answer import UpdateAnswer, key_conflict
 
 OPEN_STATUSES: frozenset[str] = frozenset({RefundStatus.PROCESSING, RefundStatus.PENDING, RefundStatus.UNKNOWN})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRefund:
-    """What starts a refund."""
-
-    refund: Refund
-    claim: KeyClaim
-    actor: str = "api"
 
 
 @workflow.defn(name="RefundWorkflow")
@@ -45,24 +40,34 @@ class RefundWorkflow(HearsRails, TakesFindings):
         self._exception: Record | None = None
         self._mailbox = RailMailbox()
         self._committing = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._funds_told = False
 
     @workflow.run
     async def run(self, start: StartRefund) -> dict[str, Any]:
         """Tell the story of one refund and return it as the API shows it."""
-        attempt = self._first_attempt()
-        reserved = await self._reserve(attempt)
+        attempt = refund_states.first_attempt(self._refund, workflow.now())
+        reserved: PostingResult | None = await self._reserve(attempt, claim=start.claim)
+        assert reserved is not None
+        if self._must_wait(reserved):
+            reserved = await self._await_funds(attempt)
+        if reserved is None:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            return refund_document(self._refund)
         if reserved.refusal is not None:
             return await self._refuse(reserved)
         attempt, answer = await self._insist(attempt, resumed=reserved.duplicate)
         if answer.outcome is Outcome.APPROVED:
-            fact: Fact = RefundSucceeded(**self._fact_terms())
+            fact: Fact = RefundSucceeded(**refund_states.fact_terms(self._refund))
             await self._commit(
                 replace(self._refund, status=RefundStatus.SUCCEEDED, next_check_at=None),
                 event="refund.succeeded",
                 facts=(fact,),
                 attempts=(attempt,),
             )
-            return await self._with_fee()
+            document = await self._with_fee()
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            return document
         else:
             failed = replace(
                 self._refund,
@@ -71,7 +76,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
                 failure_detail=f"{attempt.rail} declined the refund.",
                 next_check_at=None,
             )
-            fact = RefundFailed(**self._fact_terms())
+            fact = RefundFailed(**refund_states.fact_terms(self._refund))
             await self._commit(failed, event="refund.failed", facts=(fact,), attempts=(attempt,))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return refund_document(self._refund)
@@ -83,17 +88,18 @@ class RefundWorkflow(HearsRails, TakesFindings):
             refund_document(refund), merchant_id=refund.merchant_id, mode=refund.mode, actor=self._start.actor
         )
 
-    async def _reserve(self, attempt: Attempt) -> PostingResult:
+    # --- setting the money aside ---
+
+    async def _reserve(self, attempt: Attempt, *, claim: KeyClaim | None) -> PostingResult:
         """Set the money aside within the charge's refundable amount, and write the attempt ahead."""
-        refund = self._refund
-        guard = RefundGuard(charge_id=refund.charge, refund_id=refund.id, amount_minor=refund.amount_minor)
+        refund = replace(self._refund, status=RefundStatus.PROCESSING, pending_reason=None)
         _, result = await commit_next_version(
             lambda version: refund_posting(
                 replace(refund, version=version),
-                facts=(RefundReserved(**self._fact_terms()),),
+                facts=(refund_states.reservation(refund, self._start.policy),),
                 attempts=(attempt,),
-                claim=self._start.claim,
-                guard=guard,
+                claim=claim,
+                guard=self._guard(),
                 actor=self._start.actor,
             ),
             object_id=refund.id,
@@ -104,6 +110,72 @@ class RefundWorkflow(HearsRails, TakesFindings):
             self._refund = replace(refund, version=refund.version + 1)
         return result
 
+    def _must_wait(self, reserved: PostingResult) -> bool:
+        """Tell whether a refusal is one of money that may still come, now or as an earlier run had found."""
+        refusal = reserved.refusal
+        if refusal is None or self._start.policy.on_low_balance is not OnLowBalance.WAIT:
+            return False
+        stored = reserved.documents.get(self._refund.id, {})
+        return refusal.code is RefusalCode.EXCEEDS_AVAILABLE_BALANCE or (
+            refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
+            and stored.get("pending_reason") == refund_states.AWAITING_FUNDS
+        )
+
+    async def _await_funds(self, attempt: Attempt) -> PostingResult | None:
+        """Keep the refund until the account covers it; None once it has ended without.
+
+        Its amount counts against the charge all the while. Tried again when somebody says that there are
+        funds, and by the clock; given up by a person, or when its time is over.
+        """
+        waiting = refund_states.awaiting_funds(self._refund, self._start.policy, workflow.now())
+        result = await self._commit_waiting(waiting)
+        if result.refusal is not None:
+            return result
+        for pause in policies.funds_pauses(self._refund.mode):
+            left = max((waiting.waits_until or workflow.now()) - workflow.now(), timedelta(0))
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._funds_told or not refund_states.is_awaiting_funds(self._refund),
+                    timeout=min(pause, left),
+                )
+            self._funds_told = False
+            async with self._lock:
+                if not refund_states.is_awaiting_funds(self._refund):
+                    return None
+                reserved = await self._reserve(replace(attempt, requested_at=workflow.now()), claim=None)
+                short = reserved.refusal is not None and reserved.refusal.code is RefusalCode.EXCEEDS_AVAILABLE_BALANCE
+                if not short:
+                    return reserved
+                if workflow.now() >= (waiting.waits_until or workflow.now()):
+                    await self._give_up("funds_did_not_come", "The account did not cover the refund in time.")
+                    return None
+        raise AssertionError("the pauses have no end")
+
+    async def _commit_waiting(self, waiting: Refund) -> PostingResult:
+        version, result = await commit_next_version(
+            lambda version: refund_posting(
+                replace(waiting, version=version),
+                event="refund.pending",
+                claim=self._start.claim,
+                guard=self._guard(),
+                actor=self._start.actor,
+            ),
+            object_id=waiting.id,
+            version=waiting.version,
+            open_statuses=frozenset(),
+        )
+        if result.refusal is None:
+            self._refund = replace(waiting, version=version)
+            workflow.upsert_search_attributes([search_attributes.STATUS.value_set(waiting.status.value)])
+        return result
+
+    def _guard(self) -> RefundGuard:
+        refund = self._refund
+        return RefundGuard(charge_id=refund.charge, refund_id=refund.id, amount_minor=refund.amount_minor)
+
+    async def _give_up(self, code: str, detail: str) -> None:
+        await self._commit(refund_states.ended_without_order(self._refund, code, detail), event="refund.failed")
+
     async def _refuse(self, reserved: PostingResult) -> dict[str, Any]:
         """Remember the ledger's refusal, so that a retry cannot turn it into a refund."""
         refusal = reserved.refusal
@@ -112,20 +184,54 @@ class RefundWorkflow(HearsRails, TakesFindings):
             return {"object": "superseded", "key_taken_by": refusal.object_id}
         if refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS:
             return reserved.documents[self._refund.id]
-        failed = replace(
-            self._refund,
-            status=RefundStatus.FAILED,
-            failure_code=refusal.code.value,
-            failure_detail=refusal.detail,
-        )
-        await self._commit(failed, event="refund.failed", claim=self._start.claim)
+        failed = refund_states.ended_without_order(self._refund, refusal.code.value, refusal.detail)
+        claim = self._start.claim if self._refund.version == 0 else None
+        await self._commit(failed, event="refund.failed", claim=claim)
         return refund_document(self._refund)
+
+    @workflow.signal(name="funds_arrived")
+    def funds_arrived(self) -> None:
+        """Hear that the account was credited: a refund that waits for it tries again at once."""
+        self._funds_told = True
+
+    @workflow.update(name="cancel")
+    async def cancel(self, request: CancelRefund) -> UpdateAnswer:
+        """Give up a refund that still waits for funds."""
+        async with self._lock:
+            conflict = refund_states.cancel_conflict(self._refund)
+            if conflict is not None:
+                return conflict
+            gone = refund_states.ended_without_order(
+                self._refund, "canceled", "The merchant cancelled it while it waited for funds."
+            )
+            if not await self._claim_and_commit(gone, request):
+                return key_conflict()
+            return UpdateAnswer(document=refund_document(self._refund))
+
+    async def _claim_and_commit(self, gone: Refund, request: CancelRefund) -> bool:
+        """Commit the end with the key of whoever asked for it; False if the key belongs to something else."""
+        version, result = await commit_next_version(
+            lambda version: refund_posting(
+                replace(gone, version=version), event="refund.failed", claim=request.claim, actor=request.actor
+            ),
+            object_id=gone.id,
+            version=self._refund.version,
+            open_statuses=OPEN_STATUSES,
+        )
+        if result.refusal is not None and result.refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
+            return False
+        assert result.refusal is None, result.refusal
+        self._refund = replace(gone, version=version)
+        workflow.upsert_search_attributes([search_attributes.STATUS.value_set(gone.status.value)])
+        return True
+
+    # --- asking the rail ---
 
     async def _insist(self, attempt: Attempt, *, resumed: bool) -> tuple[Attempt, RailAnswer]:
         """Carry the order to a definite answer; a new attempt only if the rail never saw the last."""
         for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
             attempt, answer = await give_order(
-                self._order(attempt, resumed),
+                refund_states.rail_order(self._refund, attempt, resumed=resumed),
                 attempt,
                 report=self._report,
                 mailbox=self._mailbox,
@@ -139,37 +245,9 @@ class RefundWorkflow(HearsRails, TakesFindings):
             attempt = again
         raise AssertionError("the last pause ends the loop")
 
-    def _first_attempt(self) -> Attempt:
-        refund = self._refund
-        return Attempt(
-            rail_key=rail_key(refund.id, 1),
-            operation_id=refund.id,
-            number=1,
-            rail=refund.rail,
-            flow=Flow.REFUND,
-            amount_minor=refund.amount_minor,
-            currency=refund.currency,
-            reason=f"refund of {refund.charge}",
-            requested_at=workflow.now(),
-        )
-
-    def _order(self, attempt: Attempt, resumed: bool) -> RailRequest:
-        refund = self._refund
-        return RailRequest(
-            rail=attempt.rail,
-            flow=Flow.REFUND,
-            rail_key=attempt.rail_key,
-            amount_minor=refund.amount_minor,
-            currency=refund.currency,
-            merchant_id=refund.merchant_id,
-            mode=refund.mode,
-            original_rail_key=refund.original_rail_key,
-            deadline_seconds=policies.RAIL_DEADLINE_SECONDS,
-            resumed=resumed,
-        )
-
     def _awaits_rail(self) -> bool:
-        return self._refund.status in (RefundStatus.PENDING, RefundStatus.UNKNOWN)
+        asked = self._refund.status in (RefundStatus.PENDING, RefundStatus.UNKNOWN)
+        return asked and not refund_states.is_awaiting_funds(self._refund)
 
     async def _take_claim(self, claim: KeyClaim, actor: str) -> bool:
         async with self._committing:
@@ -245,13 +323,3 @@ class RefundWorkflow(HearsRails, TakesFindings):
             self._refund = replace(refund, version=version)
         workflow.upsert_search_attributes([search_attributes.STATUS.value_set(refund.status.value)])
         return result.duplicate
-
-    def _fact_terms(self) -> dict[str, Any]:
-        refund = self._refund
-        return {
-            "refund_id": refund.id,
-            "account": refund.account,
-            "rail": refund.rail,
-            "amount_minor": refund.amount_minor,
-            "currency": refund.currency,
-        }

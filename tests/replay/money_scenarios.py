@@ -8,11 +8,12 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from domain.rail import DeclineClass, Outcome, RailAnswer
-from tests.workflows.conftest import World
+from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, decline
 from tests.workflows.test_charge import status_is
 from tests.workflows.test_dispute import dispute, inquiry, opened, submit, tell
 from tests.workflows.test_rail_notice import refuse_closed, told
+from tests.workflows.test_refund_low_balance import until_funded, waiting, with_policy
 from tests.workflows.test_refund_payout_transfer import PENDING, payout, refund, run
 from tests.workflows.test_settlement import COST_PLUS, captured, line
 from workflows.dispute_messages import DisputeNews
@@ -20,6 +21,7 @@ from workflows.payout import PayoutWorkflow
 from workflows.policies import PAYMENTS_QUEUE
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.refund_messages import CancelRefund
 from workflows.settlement import ChargeSettlementWorkflow
 
 Handle = WorkflowHandle[Any, Any]
@@ -126,6 +128,26 @@ async def refund_with_its_fee(world: World) -> Handle:
     return await _start(world, RefundWorkflow.run, start, "refund_with_its_fee")
 
 
+async def refund_waited_for_funds(world: World) -> Handle:
+    fund = until_funded(world)
+    handle = await waiting(world)
+    fund()
+    await handle.signal(RefundWorkflow.funds_arrived)
+    return handle
+
+
+async def refund_cancelled(world: World) -> Handle:
+    until_funded(world)
+    handle = await waiting(world)
+    await handle.execute_update(RefundWorkflow.cancel, CancelRefund(claim=claim("re_1", "k2")), id="k2")
+    return handle
+
+
+async def refund_funds_did_not_come(world: World) -> Handle:
+    until_funded(world)
+    return await waiting(world, with_policy(wait_seconds_max=1))
+
+
 async def notice_takes_the_fee_again(world: World) -> Handle:
     start = refund()
     await run(world, RefundWorkflow.run, replace(start, refund=replace(start.refund, fee_policy="prorata")))
@@ -146,6 +168,9 @@ MONEY_SCENARIOS: tuple[Callable[[World], Awaitable[Handle]], ...] = (
     notice_into_suspense,
     notice_takes_the_fee_again,
     refund_with_its_fee,
+    refund_waited_for_funds,
+    refund_cancelled,
+    refund_funds_did_not_come,
     settlement_settled,
     settlement_trued_up,
     settlement_differs,

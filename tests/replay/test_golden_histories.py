@@ -62,7 +62,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
-        "RefundWorkflow": ["resolve"],
+        "RefundWorkflow": ["cancel", "resolve"],
         "PayoutWorkflow": ["resolve"],
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": ["submit_evidence"],
@@ -79,7 +79,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     }
     assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
         "ChargeWorkflow": ["rail_told"],
-        "RefundWorkflow": ["rail_told"],
+        "RefundWorkflow": ["funds_arrived", "rail_told"],
         "PayoutWorkflow": ["rail_told"],
         "OrphanWorkflow": ["rail_told"],
         "DisputeWorkflow": ["rail_told", "told"],

@@ -75,6 +75,7 @@ class Auditor:
         self._operations = truth["operations"]
         self._undecided = truth["pending"]
         self._chargebacks = [one for one in truth["disputes"] if one.get("kind", "chargeback") == "chargeback"]
+        self._settlements = [one for one in truth.get("notices", ()) if one["type"] == "charge.settled"]
         self._came_back = {
             object_of(one["rail_key"]): one
             for one in truth.get("notices", ())
@@ -117,6 +118,8 @@ class Auditor:
             self._book_chargeback(chargeback)
         for notice in self._came_back.values():
             self._book_return(notice)
+        for notice in self._settlements:
+            self._book_settlement(notice)
         for document in self._documents.values():
             self._book_inside(document)
         return self._books
@@ -125,6 +128,8 @@ class Auditor:
         """Tell whether an object rightly stays open: for a merchant, a customer, or a person."""
         if document["status"] in WAITS_FOR_SOMEBODY.get(document["object"], ()):
             return True
+        if document.get("pending_reason") == "awaiting_funds":
+            return True  # For the merchant's money; nothing is set aside for it and no rail was asked.
         return document["status"] in ("unknown", "pending", "processing") and document["id"] in self._for_a_person
 
     def _find(self, text: str) -> None:
@@ -234,6 +239,15 @@ class Auditor:
                 self._books.move("fee_revenue", account, dispute["fee_returned"], currency)
             self._books.effects[replace(effect, direction="debit")] += 1
 
+    def _book_settlement(self, notice: Document) -> None:
+        """What a rail keeps of a settlement is our cost; the merchant's fee was agreed on and does not change."""
+        if notice.get("fee"):
+            rail, fee, currency = notice["rail"], notice["fee"], notice["currency"]
+            self._books.move(f"rail_cost:{rail}", f"rail_clearing:{rail}", fee, currency)
+            charge_id = object_of(notice["rail_key"])
+            effect = Effect(rail=rail, currency=currency, direction="credit", amount=fee, object_id=charge_id)
+            self._books.effects[effect] += 1
+
     def _book_return(self, notice: Document) -> None:
         """Money of a refund or payout that the rail had sent is here again: the merchant's, once."""
         object_id, amount, currency = object_of(notice["rail_key"]), notice["amount"], notice["currency"]
@@ -257,7 +271,7 @@ class Auditor:
                 self._books.holds[document["destination"], document["amount"] - moved] += 1
         elif kind == "charge" and status == "authorized":
             self._books.holds[document["account"], document["amount"] - document["amount_captured"]] += 1
-        elif kind == "refund" and self.awaiting_somebody(document):
+        elif kind == "refund" and self.awaiting_somebody(document) and not document.get("pending_reason"):
             self._books.holds[document["account"], -document["amount"]] += 1
         elif kind == "payout" and self.awaiting_somebody(document):
             in_transit = f"payouts_in_transit:{document['rail']}"

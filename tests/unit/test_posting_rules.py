@@ -211,6 +211,18 @@ def test_fact_becomes_these_movements(fact: facts.Fact, expected: list[Row]) -> 
     assert movements == movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
 
 
+def test_floors_of_refunds_and_payouts() -> None:
+    """A refund may go negative to the merchant's limit, a payout never makes a debt."""
+    reserved = facts.RefundReserved(**REFUND, floor_minor=-900)
+    started = facts.PayoutStarted(**PAYOUT, account=ACCOUNT)
+    floors = [
+        movement.floor_minor
+        for fact in (facts.RefundReserved(**REFUND), reserved, started)
+        for movement in movements_of(fact, merchant_id=MERCHANT, mode=Mode.TEST)
+    ]
+    assert floors == [None, -900, 0]
+
+
 def test_every_fact_has_an_example() -> None:
     """And so a rule."""
     assert {type(fact) for fact, _ in EXAMPLES} == set(typing.get_args(facts.Fact))

@@ -18,7 +18,8 @@ from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import NOT_ATTEMPTED, UNKNOWN, approve, decline
 from workflows.payout import PayoutWorkflow, StartPayout
 from workflows.policies import PAYMENTS_QUEUE
-from workflows.refund import RefundWorkflow, StartRefund
+from workflows.refund import RefundWorkflow
+from workflows.refund_messages import StartRefund
 from workflows.transfer import TransferWorkflow
 from workflows.transfer_messages import StartTransfer
 
