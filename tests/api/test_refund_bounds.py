@@ -88,7 +88,7 @@ async def test_rule_19_a_refund_waits_for_funds_and_goes_on_when_they_come(real_
     await await_status(real_shop, f"/refunds/{refund['id']}", "succeeded")
     assert (await balance(real_shop, charge["account"]))["posted"] == 0
     late = await real_shop.post(f"/refunds/{refund['id']}/cancel")
-    assert_problem(late, 409, "refund_succeeded")
+    assert_problem(late, 409, "refund_already_succeeded")
 
 
 async def test_rule_19_a_waiting_refund_is_cancelled(real_shop: Shop) -> None:
