@@ -221,6 +221,17 @@ def possible_orphan(charge: Charge, *, at: datetime) -> Orphan:
     )
 
 
+def frictionless(charge: Charge) -> dict[str, str] | None:
+    """Return the proof that the merchant authenticated the customer itself, if the charge came with one."""
+    given = charge.authentication
+    return dict(given) if given is not None and given.get("result") == "success" else None
+
+
+def given_authentication(charge: Charge) -> dict[str, str] | None:
+    """Return what the merchant said about authentication, an exemption for instance, as the rail is told it."""
+    return dict(charge.authentication) if charge.authentication is not None else None
+
+
 def describe(charge: Charge) -> str:
     """Return a line for the Temporal UI: what the charge is and what it waits for."""
     lines = [f"**{charge.status}** {format_amount(charge.amount_minor, charge.currency)} on {charge.rail or 'no rail'}"]

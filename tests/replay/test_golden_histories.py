@@ -69,6 +69,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "RailNoticeWorkflow": [],
         "ChargeSettlementWorkflow": [],
         "OrphanWorkflow": ["void_orphan"],
+        "ChargePayoutWorkflow": [],
         "RailInboxWorkflow": [],
         "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
@@ -84,7 +85,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "DisputeWorkflow": ["rail_told", "told"],
         "WebhookDeliveryWorkflow": ["wake"],
     }
-    assert set(PATCHES) == {"dispute-lifecycle", "ask-on-after-finding"}
+    assert set(PATCHES) == {"dispute-lifecycle", "ask-on-after-finding", "failover-time"}
     assert [key.name for key in search_attributes.ALL_KEYS] == [
         "LedgerlineMerchant",
         "LedgerlineKind",
