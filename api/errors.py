@@ -153,16 +153,17 @@ def _from_http(error: StarletteHTTPException) -> Problem:
 def allowed_methods(request: Request) -> list[str]:
     """Return the methods a request's path takes; the router itself names those of the first route only.
 
-    Of `/events/replay` and `/events/{event_id}` only the one that names it more closely counts.
+    A path written out in the documentation is meant, not one of a pattern that it fits as well: of
+    `/events/replay` and `/events/{event_id}` the former.
     """
-    found: dict[str, int] = {}
-    for method in METHODS:
-        for route in request.app.routes:
-            match, scope = route.matches({**request.scope, "method": method})
-            if match is Match.FULL:
-                found[method] = len(scope.get("path_params", ()))
-                break
-    return [method for method, parameters in found.items() if parameters == min(found.values())]
+    written = request.app.openapi()["paths"].get(request.scope["path"])
+    if written is not None:
+        return [method for method in METHODS if method.lower() in written]
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -75,6 +75,10 @@ async def test_a_method_not_taken_is_told_every_method_that_is(world: World) -> 
     answer = await world.http.request("OPTIONS", "/v1/charges")
     assert answer.status_code == 405 and answer.json()["code"] == "method_not_allowed"
     assert answer.headers["allow"] == "GET, POST"
+    answer = await world.http.request("OPTIONS", "/v1/events/replay")
+    assert answer.headers["allow"] == "POST", "not the GET of /v1/events/{event_id}"
+    answer = await world.http.request("OPTIONS", "/v1/accounts/acct_a")
+    assert answer.headers["allow"] == "GET, PATCH"
 
 
 def references(value: Any) -> set[str]:

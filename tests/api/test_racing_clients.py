@@ -1,6 +1,6 @@
 """Concurrent clients capture, void, refund and dispute the same charges in every order there is.
 
-Seeded, against the real API, worker, database, Temporal and rails. `LEDGERLINE_RACES` sets how many seeds.
+Seeded, against the real API, worker, database, Temporal and rails. `RACES` sets how many seeds.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tests.api.conftest import Shop, World
 from tests.api.relay import notices_about, tell
 
 Document = dict[str, Any]
-SEEDS = int(os.environ.get("LEDGERLINE_RACES", "3"))
+SEEDS = int(os.environ.get("RACES", "3"))
 CHARGES = 8
 STAGGER_SECONDS_MAX = 0.03
 FINAL_CAPTURE, PART_CAPTURE, VOID, REFUND = "final capture", "part capture", "void", "refund"

@@ -166,6 +166,9 @@ def _try_again(answer: httpx.Response) -> bool:
         content = answer.json()
     except json.JSONDecodeError:
         return True
+    if answer.status_code == 404 and answer.request.method == "GET":
+        # Told as still running before it was committed: not to be found yet.
+        return True
     if answer.status_code >= 500:
         return not any(name in content for name in OBJECTS)
     if answer.status_code == 202:
