@@ -20,10 +20,12 @@ from domain.pricing import decided_pricing
 from domain.rail import Flow
 from domain.risk import RiskAssessment, RiskDecision, RiskPolicy
 from domain.sandbox import is_sandbox_token, is_scripted_token
+from rails.authorization_windows import authorization_seconds
+from rails.scheme_limits import tries_left
 from risk.assess import assess
 from risk.features import RiskFacts
 from risk.model import RiskModel
-from workflows.failover import new_attempt
+from workflows.failover import may_try, new_attempt
 from workflows.ports import AssessCharge, AssessedCharge, AssessmentPort, PlanPayout, RoutePlan
 from workflows.postings import charge_posting
 
@@ -115,12 +117,15 @@ class AssessmentActivities(AssessmentPort):
             pricing=pricing,
             version=1,
         )
-        if risk.decision is RiskDecision.ALLOW and route:
+        left = tries_left(facts.brand, facts.decline_ages_seconds)
+        if risk.decision is RiskDecision.ALLOW and route and may_try(charge, left):
             attempt = new_attempt(charge, route[0].rail, reason=route[0].reason)
             charge = replace(charge, attempts=(replace(attempt, requested_at=datetime.now(UTC)),))
         return AssessedCharge(
             charge=charge,
             attempts_max=policy.attempts_max,
+            tries_left=left,
+            authorization_windows={option.rail: authorization_seconds(option.rail, facts.brand) for option in route},
         )
 
     def _assess_risk(self, charge: Charge, facts: DecisionFacts) -> RiskAssessment:
@@ -170,7 +175,8 @@ class AssessmentActivities(AssessmentPort):
         if result.duplicate or (refusal is not None and refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS):
             # Another run of this task committed between our read and our write: its decision stands.
             facts = await read_decision_facts(self._pool, request.charge)
-            assert facts.assessed is not None
+            if facts.assessed is None:
+                return AssessedCharge(charge=request.charge, start_abandoned=True)
             return replace(_ASSESSED.validate_python(facts.assessed), resumed=True)
         assert refusal is None, refusal
         return assessed

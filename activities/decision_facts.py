@@ -11,6 +11,7 @@ from domain.identifiers import Mode
 from domain.pricing import PricingPlan, pricing_plan_of
 from domain.risk import RiskDecision, RiskPolicy
 from domain.routing import RoutingPolicy, routing_policy_of
+from rails.scheme_limits import DECLINES_COUNTED_MAX, LONGEST_WINDOW_SECONDS
 
 _READ = """
 WITH token AS (
@@ -31,13 +32,22 @@ SELECT
         count(*) FILTER (WHERE outcome = 'declined'))
      FROM attempts
      WHERE card_fingerprint = (SELECT document ->> 'fingerprint' FROM token)
-       AND flow = 'authorize' AND created_at > clock_timestamp() - interval '24 hours')
+       AND flow = 'authorize' AND created_at > clock_timestamp() - interval '24 hours'),
+    (SELECT coalesce(jsonb_agg(d.age), '[]') FROM (
+        SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 AS age FROM attempts
+        WHERE card_fingerprint = (SELECT document ->> 'fingerprint' FROM token)
+          AND flow = 'authorize' AND outcome = 'declined'
+          AND created_at > clock_timestamp() - make_interval(secs => %(longest)s)
+        ORDER BY created_at DESC LIMIT %(most)s) d)
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionFacts:
-    """One row of facts; `assessed` is the decision an earlier run of the same charge committed."""
+    """One row of facts; `assessed` is the decision an earlier run of the same charge committed.
+
+    `decline_ages_seconds`: how long ago the card was last declined, on any rail, newest first.
+    """
 
     assessed: dict[str, Any] | None = None
     risk: RiskPolicy = field(default_factory=RiskPolicy)
@@ -52,6 +62,7 @@ class DecisionFacts:
     attempts_10_minutes: int = 0
     attempts_24_hours: int = 0
     declines_24_hours: int = 0
+    decline_ages_seconds: tuple[float, ...] = ()
 
 
 async def read_decision_facts(pool: AsyncConnectionPool, charge: Charge) -> DecisionFacts:
@@ -62,11 +73,13 @@ async def read_decision_facts(pool: AsyncConnectionPool, charge: Charge) -> Deci
         "mode": charge.mode.value,
         "charge": charge.id,
         "currency": charge.currency,
+        "longest": LONGEST_WINDOW_SECONDS,
+        "most": DECLINES_COUNTED_MAX,
     }
     async with pool.connection() as connection:
         row = await (await connection.execute(_READ, terms)).fetchone()
     assert row is not None
-    assessed, policies, volume, month, token, age_seconds, counts = row
+    assessed, policies, volume, month, token, age_seconds, counts, declines = row
     policies, token = policies or {}, token or {}
     return DecisionFacts(
         assessed=assessed,
@@ -82,6 +95,7 @@ async def read_decision_facts(pool: AsyncConnectionPool, charge: Charge) -> Deci
         attempts_10_minutes=counts[0],
         attempts_24_hours=counts[1],
         declines_24_hours=counts[2],
+        decline_ages_seconds=tuple(declines),
     )
 
 

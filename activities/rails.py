@@ -15,6 +15,7 @@ from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from domain.sandbox import is_sandbox_token
 from rails.adapter import CardDetails
 from rails.health import RailHealth
+from rails.outcomes import retry_after_seconds
 from rails.registry import Rails
 from vault.tokens import TokenNotFoundError, Vault
 from workflows.ports import RailInquiry, RailPort
@@ -62,6 +63,9 @@ class RailActivities(RailPort):
         if not answer.latency_ms:
             answer = replace(answer, latency_ms=(time.perf_counter() - started) * 1000)
         self._health.record(request.rail, answer.outcome)
+        if answer.decline_class is DeclineClass.TRY_LATER and answer.retry_after_seconds is None:
+            wait = retry_after_seconds(request.rail, answer.decline_code or "")
+            answer = replace(answer, retry_after_seconds=wait)
         if resumed and answer.outcome is Outcome.NOT_ATTEMPTED:
             # True of this sending only: an earlier run of the same attempt may have reached the rail.
             answer = replace(answer, outcome=Outcome.UNKNOWN)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -17,12 +17,13 @@ from api.context import Core, CoreOf
 from api.errors import Problem
 from api.idempotency import KeyedRequest, key_statement, read_write
 from api.objects import After, Limit, Status, list_objects, read_object
+from api.payouts import Destination, check_destination
 from api.reading import Statement
 from api.rendering import json_answer, list_answer, operation_answer
 from api.starting import Start
 from api.updating import ObjectUpdate, UpdateMethod, update_object
-from domain.charge import Charge, charge_document
-from domain.identifiers import Mode, default_account_id, new_identifier
+from domain.charge import Charge, ChargePayout, charge_document
+from domain.identifiers import Mode, charge_payout_id, default_account_id, new_identifier
 from domain.money import format_amount
 from domain.sandbox import is_sandbox_token
 from workflows.charge import ChargeWorkflow
@@ -38,9 +39,39 @@ def _check_return_url(url: str) -> str:
     return url
 
 
-def _refuse_payout(value: Any) -> None:
-    if value is not None:
-        raise PydanticCustomError("payout_not_supported", "Paying out with the charge is not supported yet.")
+def _check_proof(given: "GivenAuthentication") -> "GivenAuthentication":
+    if (given.exemption is None) == (given.cavv is None):
+        raise PydanticCustomError("authentication_invalid", "Give either an exemption or the proof of a 3DS server.")
+    return given
+
+
+class GivenAuthentication(BaseModel):
+    """What the merchant says about the customer's authentication: an exemption it claims, or its 3DS server's proof."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    exemption: (
+        Literal["low_value", "transaction_risk_analysis", "trusted_beneficiary", "recurring", "secure_corporate"] | None
+    ) = None
+    eci: Annotated[str, Field(max_length=2)] | None = None
+    cavv: Annotated[str, Field(max_length=64)] | None = None
+    ds_transaction_id: Annotated[str, Field(max_length=64)] | None = None
+    version: Annotated[str, Field(max_length=8)] | None = None
+
+    def evidence(self) -> dict[str, str]:
+        """Return what the rail is told. A proof is a customer authenticated without a challenge of ours."""
+        given = {name: str(value) for name, value in self.model_dump(exclude_none=True).items()}
+        return given if self.cavv is None else {**given, "result": "success"}
+
+
+class PayoutOfCharge(BaseModel):
+    """Where a charge's money goes once it is settled: all of its net unless `amount` says otherwise."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    destination: Destination
+    rail: RailName = "auto"
+    amount: Amount | None = None
 
 
 class CreateCharge(WriteRequest):
@@ -56,7 +87,8 @@ class CreateCharge(WriteRequest):
     description: FreeText | None = None
     metadata: Metadata = Field(default_factory=dict)
     return_url: Annotated[str, Field(max_length=2000), AfterValidator(_check_return_url)] | None = None
-    payout: Annotated[Any, AfterValidator(_refuse_payout)] = None
+    payout: PayoutOfCharge | None = None
+    authentication: Annotated[GivenAuthentication, AfterValidator(_check_proof)] | None = None
 
 
 class CaptureRequest(WriteRequest):
@@ -94,6 +126,7 @@ async def create_charge(request: Request, merchant: MerchantCaller, core: CoreOf
     """
     asked, wanted = await read_write(request, merchant, CreateCharge)
     core.check_rail(wanted.rail, "authorize")
+    _check_payout(core, wanted)
     await _check_references(core, asked, wanted)
     charge = _new_charge(asked, wanted)
     landing = await core.flights.land(
@@ -114,10 +147,37 @@ async def create_charge(request: Request, merchant: MerchantCaller, core: CoreOf
     return operation_answer(landing.document, replayed=landing.replayed)
 
 
+def _check_payout(core: Core, wanted: CreateCharge) -> None:
+    """Let a charge pass that can be paid out as it asks.
+
+    Raises:
+        Problem: 422. Not retryable.
+    """
+    payout = wanted.payout
+    if payout is None:
+        return
+    core.check_rail(payout.rail, "payout")
+    check_destination(payout.destination, wanted.currency, param="payout.destination")
+    if payout.amount is not None and payout.amount > wanted.amount:
+        detail = "A charge cannot pay out more than it takes."
+        raise Problem(422, "payout_exceeds_charge", detail, param="payout.amount")
+
+
+def _payout_of(charge_id: str, wanted: PayoutOfCharge | None) -> ChargePayout | None:
+    if wanted is None:
+        return None
+    return ChargePayout(
+        id=charge_payout_id(charge_id),
+        destination=wanted.destination.model_dump(),
+        rail=wanted.rail,
+        amount_minor=wanted.amount,
+    )
+
+
 def _new_charge(asked: KeyedRequest, wanted: CreateCharge) -> Charge:
-    merchant = asked.merchant
+    merchant, charge_id = asked.merchant, new_identifier("ch")
     return Charge(
-        id=new_identifier("ch"),
+        id=charge_id,
         merchant_id=merchant.merchant_id,
         mode=merchant.mode,
         amount_minor=wanted.amount,
@@ -132,6 +192,8 @@ def _new_charge(asked: KeyedRequest, wanted: CreateCharge) -> Charge:
         description=wanted.description,
         metadata=wanted.metadata,
         return_url=wanted.return_url,
+        payout=_payout_of(charge_id, wanted.payout),
+        authentication=None if wanted.authentication is None else wanted.authentication.evidence(),
     )
 
 

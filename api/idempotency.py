@@ -18,14 +18,19 @@ from domain.canonical import canonical_json, fingerprint
 from domain.identifiers import workflow_id
 from domain.ledger import KeyClaim
 
-RESERVED_PREFIXES = ("dispute:", "notice:", "orphan:", "payout_of:")
+RESERVED_PREFIXES = ("dispute:", "notice:", "orphan:", "payout_of:", "payout_wait:")
 """Keys of what starts without a merchant's request; a merchant must not be able to take the place of one."""
 
 REFUNDED = (
     "coalesce((SELECT sum(r.amount_minor) FROM refunds r WHERE r.charge_id = {0}.id AND r.status = 'succeeded'), 0)"
 )
-CHARGE_DOCUMENT = "{0}.document || jsonb_build_object('amount_refunded', " + REFUNDED + "::bigint)"
-"""A charge as shown: what was refunded is read from the refunds themselves."""
+_PAID_OUT = (
+    "CASE WHEN {0}.document ? 'payout' THEN jsonb_build_object('payout', ({0}.document -> 'payout') ||"
+    " coalesce((SELECT jsonb_build_object('status', p.status, 'amount', p.document -> 'amount')"
+    " FROM payouts p WHERE p.id = {0}.document -> 'payout' ->> 'id'), '{{}}')) ELSE '{{}}' END"
+)
+CHARGE_DOCUMENT = "{0}.document || jsonb_build_object('amount_refunded', " + REFUNDED + "::bigint) || " + _PAID_OUT
+"""A charge as shown: what was refunded and paid out is read from the refunds and the payout themselves."""
 
 _REVERSED_BY = (
     "(SELECT r.id FROM transfers r WHERE r.document ->> 'reverses' = {0}.id AND r.status = 'settled' LIMIT 1)"
@@ -175,7 +180,7 @@ def read_key(http: Request, body: Body) -> str:
             400,
             "idempotency_key_invalid",
             "An idempotency key has 1 to 255 printable ASCII characters and does not begin with "
-            "`dispute:`, `notice:`, `orphan:` or `payout_of:`.",
+            "`dispute:`, `notice:`, `orphan:`, `payout_of:` or `payout_wait:`.",
             param="idempotency_key",
         )
     return key

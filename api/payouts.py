@@ -110,7 +110,7 @@ async def create_payout(request: Request, merchant: MerchantCaller, core: CoreOf
     """Pay money of an account out. 202 while the rail has it in hand."""
     asked, wanted = await read_write(request, merchant, CreatePayout)
     core.check_rail(wanted.rail, "payout")
-    _check_destination(wanted)
+    check_destination(wanted.destination, wanted.currency)
     check = AccountCheck(merchant, [wanted.source])
     keys, accounts, stops = await core.reads.rows(
         merchant.scope, key_statement(asked), check.statement(), Statement(_STOPPED, {"currency": wanted.currency})
@@ -156,18 +156,18 @@ def _check_not_stopped(currency: str, stops: list[Row]) -> None:
         raise Problem(503, PAYOUTS_STOPPED, detail, headers={"Retry-After": STOPPED_RETRY_SECONDS})
 
 
-def _check_destination(wanted: CreatePayout) -> None:
-    """Let a payout pass whose destination can hold its currency.
+def check_destination(destination: Destination, currency: str, *, param: str = "currency") -> None:
+    """Let a payout pass whose destination can hold its currency. `param` is the field at fault.
 
     Raises:
         Problem: 422. Not retryable.
     """
-    on_chain = wanted.destination.type == "usdc"
-    if on_chain != (wanted.currency == "USDC"):
+    on_chain = destination.type == "usdc"
+    if on_chain != (currency == "USDC"):
         detail = "A usdc destination takes USDC, every other destination takes money in an ISO currency."
-        raise Problem(422, "currency_mismatch", detail, param="currency")
-    if wanted.destination.type == "ach" and wanted.currency != "USD":
-        raise Problem(422, "currency_mismatch", "An ach destination takes USD.", param="currency")
+        raise Problem(422, "currency_mismatch", detail, param=param)
+    if destination.type == "ach" and currency != "USD":
+        raise Problem(422, "currency_mismatch", "An ach destination takes USD.", param=param)
 
 
 @router.get("/payouts/{payout_id}", responses=schemas.reading(schemas.Payout))

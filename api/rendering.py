@@ -30,7 +30,7 @@ _LAST = "workflow_id livemode created_at"
 _RANK = {name: rank for rank, name in enumerate(_FIRST.split())}
 _RANK |= {name: 10_000 + rank for rank, name in enumerate(_LAST.split())}
 
-OWN_DECLINE_CODES = ("blocked_by_risk", "authentication_", "account_", "exceeds_", "resolved_")
+OWN_DECLINE_CODES = ("blocked_by_risk", "card_retry_limit_", "authentication_", "account_", "exceeds_", "resolved_")
 """Declines that are not an issuer's: their code is the problem's code as it stands."""
 
 NOT_ATTEMPTED = ("no_rail_available", "rail_not_available")

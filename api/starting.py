@@ -26,6 +26,7 @@ from api.idempotency import ClaimedKey, KeyedRequest, check_same_request, find_k
 from api.reading import Reads
 from api.rendering import Document
 from api.services import Services
+from api.start_fence import StartFate, settle_start
 from domain.outcomes import is_outcome
 from workflows import search_attributes
 from workflows.policies import PAYMENTS_QUEUE
@@ -140,7 +141,8 @@ class Flight:
                     start.argument,
                     id=asked.workflow_id,
                     task_queue=PAYMENTS_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    # Runs fail only where their start was given up; an id whose run did something is used for ever.
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     search_attributes=attributes(asked.merchant.merchant_id, start.initial),
                     static_summary=start.summary,
@@ -151,13 +153,27 @@ class Flight:
             return False
         except (RPCError, TimeoutError) as error:
             # What the books already know can be answered without Temporal.
-            if await find_key(self._reads, asked) is not None:
-                return False
-            _log.warning("workflow %s not started: %s", asked.workflow_id, type(error).__name__)
-            raise temporarily_unavailable(
-                "The workflow service cannot be reached right now. Retry with the same key: nothing happens twice."
-            ) from error
+            claimed = await find_key(self._reads, asked)
+            if claimed is not None:
+                return bool(claimed.object_id == start.initial["id"])
+            await self._give_up(error)
         return True
+
+    async def _give_up(self, error: Exception) -> None:
+        """Make sure that a start without an answer comes to nothing; return if it runs, or may.
+
+        Raises:
+            Problem: 503, nothing happened and nothing will. Retryable with the same key.
+        """
+        asked, object_id = self._asked, self._start.initial["id"]
+        fate = await settle_start(
+            self._services.book, asked.merchant, object_id, budget_seconds=self._deadline - time.monotonic()
+        )
+        _log.warning("start of %s not answered (%s): %s %s", asked.workflow_id, type(error).__name__, object_id, fate)
+        if fate is StartFate.NEVER:
+            raise temporarily_unavailable(
+                "The workflow service cannot be reached right now. Nothing was done. Retry with the same key."
+            ) from error
 
     async def _own_outcome(self, outcome: "asyncio.Future[Document]") -> Document:
         """Wait for this request's own outcome; its initial state if there is none in time."""

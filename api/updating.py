@@ -48,6 +48,19 @@ _INSTEAD = {("charge", "void", "captured"): "use_refund", ("charge", "void", "se
 """What to do instead, by kind, verb and status."""
 
 
+ANSWER_LOST = frozenset(
+    {
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.INTERNAL,
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.UNKNOWN,
+    }
+)
+"""After these nobody knows whether Temporal took the update: a 503 would promise that it did not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectUpdate:
     """An update of an object's workflow on behalf of a keyed request.
@@ -92,7 +105,7 @@ async def run_update(core: Core, workflow_id: str, method: UpdateMethod, argumen
     """Return what the workflow answers within the sync budget. Idempotent on the update's id.
 
     Raises:
-        RPCError: Temporal cannot be reached. Retryable.
+        RPCError: Temporal refused it; nothing was done. Retryable.
     """
     handle = core.services.temporal.get_workflow_handle(workflow_id)
     try:
@@ -105,6 +118,10 @@ async def run_update(core: Core, workflow_id: str, method: UpdateMethod, argumen
         _log.info("%s did not take its update: %s", workflow_id, type(error.cause).__name__)
         return UpdateEnd()
     except RPCError as error:
+        if error.status in ANSWER_LOST:
+            # It may have got there: whether it did, the object's state and a repeat with the same key will tell.
+            _log.warning("an update of %s was not answered: %s", workflow_id, error.status.name)
+            return UpdateEnd(waiting=True)
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         return UpdateEnd()

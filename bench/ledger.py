@@ -40,19 +40,20 @@ class LedgerPlan:
 
     seconds: float
     rounds: int
-    history_entries: int
+    history_entries: tuple[int, ...]
     pgledger: Path | None = None
     scenarios: tuple[str, ...] = (HOT_CREDIT, HOT_DEBIT, RANDOM, FOUR)
 
     @property
     def command(self) -> str:
         """The command line that measures this much."""
-        sizes = f"--seconds {self.seconds:g} --rounds {self.rounds} --entries {self.history_entries}"
+        entries = " ".join(f"--entries {count}" for count in self.history_entries)
+        sizes = f"--seconds {self.seconds:g} --rounds {self.rounds} {entries}"
         return f"ledgerline bench ledger {sizes}" + (" --pgledger CHECKOUT" if self.pgledger else "")
 
 
-WHOLE = LedgerPlan(seconds=3.0, rounds=2, history_entries=1_000_000)
-QUICK = LedgerPlan(seconds=1.0, rounds=1, history_entries=50_000, scenarios=(HOT_CREDIT, FOUR))
+WHOLE = LedgerPlan(seconds=3.0, rounds=2, history_entries=(1_000_000,))
+QUICK = LedgerPlan(seconds=1.0, rounds=1, history_entries=(50_000,), scenarios=(HOT_CREDIT, FOUR))
 
 
 def legs_of(scenario: str, chance: random.Random) -> tuple[Leg, ...]:
@@ -94,8 +95,10 @@ async def _measure(plan: LedgerPlan, server: LedgerServer, say: Say) -> dict[str
         await contender.close()
     say("one process beside four")
     processes = await measure_processes(server.our_url, seconds=max(2.0, 2 * plan.seconds), accounts=ACCOUNTS)
-    say(f"a history of {plan.history_entries} entries")
-    history = await measure_history(server, entries=plan.history_entries, say=say)
+    histories = []
+    for entries in plan.history_entries:
+        say(f"a history of {entries} more entries")
+        histories.append(await measure_history(server, entries=entries, say=say))
     return {
         "suite": "ledger",
         **provenance(plan.command),
@@ -103,7 +106,7 @@ async def _measure(plan: LedgerPlan, server: LedgerServer, say: Say) -> dict[str
         "cells": _merged(rows),
         "bytes_per_movement": sizes,
         "processes": processes,
-        "history": history,
+        "histories": histories,
     }
 
 

@@ -29,17 +29,25 @@ def print_ledger(document: dict[str, Any], console: Console) -> None:
             f"{shown(cpu['python'])} + {shown(cpu['postgresql'])}",
         )
     console.print(table)
-    processes, history = document["processes"], document["history"]
-    balance = history["balance_at_ms"]
-    books = "right" if history["books_ok"] else "WRONG"
+    processes = document["processes"]
     rounds = ", ".join(f"{shown(row['one'])} / {shown(row['four'])}" for row in processes["rounds"])
     sizes = ", ".join(f"{family} {shown(size)}" for family, size in sorted(document["bytes_per_movement"].items()))
     for line in (
         f"bytes per movement, indexes and dead rows included: {sizes}",
         f"one hot account, one process / four, per s: {rounds}; four by one {shown(processes['ratio'])}",
-        f"{history['entries']} entries: balance at a past instant p50 {shown(balance['p50'])} ms, "
-        f"p99 {shown(balance['p99'])} ms; {history['answers_changed']} of "
-        f"{history['asked_before_during_and_after_writes']} answers changed under writes; "
-        f"the whole proof {shown(history['whole_proof_seconds'])} s, books {books}",
+        *(line for history in document["histories"] for line in _lines(history)),
     ):
         console.print(line, markup=False, highlight=False)
+
+
+def _lines(history: dict[str, Any]) -> tuple[str, str]:
+    check, balance = history["incremental_check"], history["balance_at_ms"]
+    books = "right" if history["books_ok"] else "WRONG"
+    return (
+        f"{history['entries']} entries in {history['partitions_with_entries']} partitions: "
+        f"balance at a past instant p50 {shown(balance['p50'])} ms, p99 {shown(balance['p99'])} ms; "
+        f"{history['answers_changed']} of {history['asked_before_during_and_after_writes']} answers changed",
+        f"incremental check of {check['new_entries']} new entries "
+        f"{', '.join(shown(one) for one in check['seconds'])} s; "
+        f"the whole proof {shown(history['whole_proof_seconds'])} s, books {books}",
+    )

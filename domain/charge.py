@@ -28,6 +28,19 @@ class ChargeStatus(StrEnum):
     EXPIRED = "expired"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargePayout:
+    """What a charge pays out once it is settled: `amount_minor`, or its net when None, to `destination`."""
+
+    id: str
+    destination: Mapping[str, str]
+    rail: str = "auto"
+    amount_minor: int | None = None
+
+    def __post_init__(self) -> None:
+        assert self.amount_minor is None or self.amount_minor > 0
+
+
 FINAL_STATUSES = frozenset({ChargeStatus.SETTLED, ChargeStatus.DECLINED, ChargeStatus.VOIDED, ChargeStatus.EXPIRED})
 
 
@@ -71,6 +84,8 @@ class Charge:
     next_check_at: datetime | None = None
     capture_before: datetime | None = None
     inquiries: Inquiries = ()
+    payout: ChargePayout | None = None
+    authentication: Mapping[str, str] | None = None
     pricing: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -121,8 +136,25 @@ def charge_document(charge: Charge) -> dict[str, Any]:
         "livemode": charge.mode is Mode.LIVE,
         "created_at": rfc3339(charge.created_at),
     }
+    if charge.authentication is not None:
+        # The proof itself (`cavv`) is the rail's; what is shown says of what kind it was.
+        shown = {name: value for name, value in charge.authentication.items() if name != "cavv"}
+        document["authentication"] = shown
+    if charge.payout is not None:
+        document["payout"] = _payout_document(charge.payout)
     unknown = unknown_document(charge.inquiries)
     return document if unknown is None else {**document, "unknown": unknown}
+
+
+def _payout_document(payout: ChargePayout) -> dict[str, Any]:
+    """`status` is filled in by readers from the payout itself, once there is one."""
+    return {
+        "id": payout.id,
+        "status": "waiting",
+        "amount": payout.amount_minor,
+        "rail": payout.rail,
+        "destination": dict(payout.destination),
+    }
 
 
 def _risk_document(risk: RiskAssessment | None) -> dict[str, Any] | None:
@@ -143,6 +175,7 @@ def _attempt_document(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome.value,
         "decline_code": attempt.decline_code,
         "decline_class": attempt.decline_class.value if attempt.decline_class else None,
+        "retry_after_seconds": attempt.retry_after_seconds,
         "latency_ms": attempt.latency_ms,
         "cost_estimate": attempt.cost_estimate_minor,
         "reason": attempt.reason,

@@ -49,6 +49,17 @@ def rail_key(operation_id: str, attempt_number: int) -> str:
     return f"{operation_id}:{attempt_number}"
 
 
+def charge_payout_id(charge_id: str) -> str:
+    """Return the id of the payout that a charge starts: one for ever, and sorting with its charge."""
+    digest = int.from_bytes(hashlib.sha256(f"payout of {charge_id}".encode()).digest()[:10], "big")
+    return f"po_{charge_id.removeprefix('ch_')[:10]}{encode_base32(digest, 16)}"
+
+
+def charge_payout_key(charge_id: str) -> str:
+    """Return the idempotency key under which a charge starts its payout; merchants cannot use it."""
+    return f"payout_of:{charge_id}"
+
+
 def capture_tag(idempotency_key: str) -> str:
     """Return the name of a capture within its charge: derived from its key, so that no re-run of
     concurrent captures in another order can mistake one for the other."""

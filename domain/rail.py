@@ -99,6 +99,7 @@ class RailAnswer:
 
     `final_funds`: the money is final with the approval (instant settlement), so captured is settled.
     `latency_ms` is the rail's own time, measured around the call. `detail` never holds card data.
+    `retry_after_seconds`: how long a TRY_LATER asks to wait.
     `cost_minor`: what the rail says it charges for this order, None where it doesn't say. `pace`: the rail's
     own, where it has one; an order with a shorter deadline than that was not given at all.
     """
@@ -111,6 +112,7 @@ class RailAnswer:
     latency_ms: float = 0.0
     detail: str | None = None
     cost_minor: int | None = None
+    retry_after_seconds: int | None = None
     pace: RailPace | None = None
 
     def __post_init__(self) -> None:
@@ -158,6 +160,7 @@ class Attempt:
     requested_at: datetime | None = None
     segment: dict[str, str] | None = None
     cost_minor: int | None = None
+    retry_after_seconds: int | None = None
     inquiries: Inquiries = ()
 
 

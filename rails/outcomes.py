@@ -62,6 +62,12 @@ def classify_status(status: int, *, says_not_attempted: bool, guarantees_not_att
     return Outcome.UNKNOWN
 
 
+def retry_after_seconds(rail: str, code: str) -> int:
+    """Return how long to wait after a TRY_LATER decline. The rail's own row wins over the general one."""
+    waits = _DECLINE_CODES["try_later_seconds"]
+    return int(waits.get(rail, {}).get(code) or waits["*"].get(code) or waits["default"])
+
+
 def classify_decline(rail: str, code: str, advice: str | None = None) -> DeclineClass:
     """Return what a decline permits next. The rail's own row wins over the general one.
 

@@ -90,7 +90,11 @@ async def _insist(writer: ChargeWriter, attempt: Attempt, *, resumed: bool) -> t
 
     for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
         attempt, answer = await give_order(
-            writer.order(attempt, resumed=resumed), attempt, report=report_waiting, mailbox=writer.mailbox
+            writer.order(attempt, resumed=resumed),
+            attempt,
+            report=report_waiting,
+            mailbox=writer.mailbox,
+            decided_by_person=lambda: writer.finding,
         )
         if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
             return attempt, answer

@@ -17,9 +17,10 @@ with workflow.unsafe.imports_passed_through():
 class Challenge:
     """What is known of the customer's authentication; at most one challenge a charge."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, authentication: dict[str, str] | None = None) -> None:
+        """`authentication`: the merchant's own 3DS server has authenticated the customer without a challenge."""
         self._url = url
-        self.authentication: dict[str, str] | None = None
+        self.authentication = authentication
 
     async def passed(self, writer: ChargeWriter) -> bool:
         """Wait for the customer's authentication; True on success, else the charge is declined."""
@@ -46,10 +47,13 @@ class Challenge:
         async with writer.lock:
             if writer.charge.status is not ChargeStatus.REQUIRES_ACTION:
                 return charge_states.conflict_answer(writer.charge, "no customer's step is awaited")
-            back = replace(writer.charge, status=ChargeStatus.PROCESSING, next_action=None)
+            authentication = {**request.evidence, "result": request.result}
+            back = replace(
+                writer.charge, status=ChargeStatus.PROCESSING, next_action=None, authentication=authentication
+            )
             taken, _ = await writer.claim(back, request.claim, actor=request.actor)
             if taken:
                 return key_conflict()
-            self.authentication = {**request.evidence, "result": request.result}
+            self.authentication = authentication
         await workflow.wait_condition(lambda: writer.charge.status is not ChargeStatus.PROCESSING)
         return UpdateAnswer(document=charge_document(writer.charge))

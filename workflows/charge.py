@@ -24,14 +24,16 @@ with workflow.unsafe.imports_passed_through():
         StartCharge,
         VoidCharge,
     )
+    from workflows.charge_payout import start_charge_payout
     from workflows.charge_writer import ChargeWriter
+    from workflows.committing import start_abandoned
     from workflows.inquiry import Finding, persons_finding
     from workflows.orphan import watch_for_orphan
     from workflows.ports import AssessCharge
     from workflows.rail_notices import HearsRails
     from workflows.rail_orders import give_order
     from workflows.update_answer import UpdateAnswer, key_conflict
-    from workflows.versions import ASK_ON_AFTER_FINDING
+    from workflows.versions import ASK_ON_AFTER_FINDING, FAILOVER_TIME
 
 Document = dict[str, Any]
 
@@ -44,7 +46,7 @@ class ChargeWorkflow(HearsRails):
     def __init__(self, start: StartCharge) -> None:
         self._writer = ChargeWriter(start.charge, actor=start.actor)
         self._mailbox = self._writer.mailbox
-        self._challenge = Challenge(start.challenge_url)
+        self._challenge = Challenge(start.challenge_url, charge_states.frictionless(start.charge))
         self._finding: Finding | None = None
 
     @workflow.run
@@ -54,11 +56,15 @@ class ChargeWorkflow(HearsRails):
         terms = await effects.assess_charge(AssessCharge(charge=start.charge, claim=start.claim, actor=start.actor))
         if terms.key_taken_by is not None:
             return {"object": "superseded", "key_taken_by": terms.key_taken_by}
+        if terms.start_abandoned:
+            raise start_abandoned(start.charge.id)
         writer.assessed(terms)
         if await self._pass_risk():
             await self._authorize()
         if writer.charge.status is ChargeStatus.AUTHORIZED:
             await authorization_end.await_end(writer)
+        if writer.charge.payout is not None and writer.charge.amount_captured_minor > 0:
+            await start_charge_payout(writer.charge, actor=start.actor)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return charge_document(writer.charge)
 
@@ -74,8 +80,12 @@ class ChargeWorkflow(HearsRails):
         if not charge.route:
             await writer.decline("no_rail_available", DeclineClass.DATA_FIX)
             return False
+        if not charge.attempts and not failover.may_try(charge, writer.terms.tries_left):
+            await writer.decline(failover.RETRY_LIMIT_CODE, DeclineClass.TRY_LATER)
+            return False
         if charge.risk.decision is RiskDecision.STEP_UP:
-            if not await self._challenge.passed(writer):
+            # A customer whom the merchant has authenticated already is not asked a second time.
+            if self._challenge.authentication is None and not await self._challenge.passed(writer):
                 return False
             first = failover.new_attempt(writer.charge, charge.route[0].rail, reason="customer authenticated")
             await self._open_attempt(first)
@@ -101,7 +111,8 @@ class ChargeWorkflow(HearsRails):
             if answer.outcome is Outcome.APPROVED:
                 await self._approve(answer)
                 return
-            if answer.decline_class is DeclineClass.SCA_REQUIRED and self._challenge.authentication is None:
+            stepping_up = answer.decline_class is DeclineClass.SCA_REQUIRED and self._challenge.authentication is None
+            if stepping_up and failover.may_try(writer.charge, writer.terms.tries_left):
                 if not await self._challenge.passed(writer):
                     return
                 follow: Attempt | None = failover.new_attempt(
@@ -109,7 +120,7 @@ class ChargeWorkflow(HearsRails):
                 )
             else:
                 # An outcome learned by asking is late: the customer was told, no other rail is tried.
-                follow = None if asked else failover.next_attempt(writer.charge, answer, writer.terms.attempts_max)
+                follow = None if asked else self._next_attempt(answer)
             if follow is None:
                 code, decline_class = charge_states.final_decline(writer.charge, answer)
                 await writer.decline(code, decline_class)
@@ -118,10 +129,21 @@ class ChargeWorkflow(HearsRails):
                 return
             resumed = await self._open_attempt(follow)
 
+    def _next_attempt(self, answer: RailAnswer) -> Attempt | None:
+        terms, charge = self._writer.terms, self._writer.charge
+        follow = failover.next_attempt(charge, answer, terms.attempts_max, terms.tries_left)
+        if follow is not None and failover.is_out_of_time(charge) and workflow.patched(FAILOVER_TIME):
+            return None
+        return follow
+
     def _authorization(self, attempt: Attempt, *, resumed: bool) -> RailRequest:
         charge = self._writer.charge
         return charge_states.rail_request(
-            charge, attempt, resumed=resumed, capture=charge.capture, authentication=self._challenge.authentication
+            charge,
+            attempt,
+            resumed=resumed,
+            capture=charge.capture,
+            authentication=self._challenge.authentication or charge_states.given_authentication(charge),
         )
 
     async def _open_attempt(self, attempt: Attempt) -> bool:
@@ -136,13 +158,17 @@ class ChargeWorkflow(HearsRails):
         )
         return await self._writer.commit(charge, attempts=(*previous, attempt))
 
+    def _authorization_seconds(self) -> int:
+        terms, rail = self._writer.terms, self._writer.charge.winning_attempt().rail
+        return terms.authorization_windows.get(rail, terms.authorization_seconds)
+
     async def _approve(self, answer: RailAnswer) -> None:
         writer = self._writer
         charge, facts = charge_states.approved(
             writer.charge,
             writer.terms,
             final_funds=answer.final_funds,
-            capture_before=workflow.now() + timedelta(seconds=writer.terms.authorization_seconds),
+            capture_before=workflow.now() + timedelta(seconds=self._authorization_seconds()),
         )
         await writer.commit(charge, event=f"charge.{charge.status}", facts=facts, attempts=charge.attempts[-1:])
 
@@ -157,13 +183,19 @@ class ChargeWorkflow(HearsRails):
     async def resolve(self, request: ResolveCharge) -> UpdateAnswer:
         """Take a person's finding about an unknown outcome; its evidence stays on the charge and in the audit log."""
         writer = self._writer
-        if writer.charge.status is not ChargeStatus.UNKNOWN:
+        if not charge_states.awaits_rail(writer.charge):
             return charge_states.conflict_answer(writer.charge, "its outcome is not unknown")
         taken, _ = await writer.claim(writer.charge, request.claim, actor=f"{request.actor}: {request.note}")
         if taken:
             return key_conflict()
-        self._finding = persons_finding(request.outcome, by=request.actor, evidence=request.note)
-        await workflow.wait_condition(lambda: writer.charge.status is not ChargeStatus.UNKNOWN)
+        finding = persons_finding(request.outcome, by=request.actor, evidence=request.note)
+        if writer.charge.status is ChargeStatus.UNKNOWN:
+            self._finding = finding
+        elif charge_states.awaits_rail(writer.charge):
+            # A capture or void of the authorization waits for the rail.
+            writer.finding = finding
+        await workflow.wait_condition(lambda: not charge_states.awaits_rail(writer.charge))
+        writer.finding = None
         return UpdateAnswer(document=charge_document(writer.charge))
 
     @workflow.update(name="capture")

@@ -25,6 +25,12 @@ def with_attempt(charge: Charge, attempt: Attempt) -> Charge:
     return replace(charge, attempts=(*charge.attempts[:-1], attempt))
 
 
+def awaits_rail(charge: Charge) -> bool:
+    """Tell whether an order's outcome is open: the authorization's, or that of a capture or void after it."""
+    waits = charge.status is ChargeStatus.AUTHORIZED and charge.next_check_at is not None
+    return charge.status is ChargeStatus.UNKNOWN or waits
+
+
 def without_waiting(charge: Charge) -> Charge:
     """Return the charge with nothing pending: no customer's step, no next inquiry."""
     return replace(charge, next_action=None, next_check_at=None)
@@ -213,6 +219,17 @@ def possible_orphan(charge: Charge, *, at: datetime) -> Orphan:
         original_rail_key=last.rail_key,
         created_at=at,
     )
+
+
+def frictionless(charge: Charge) -> dict[str, str] | None:
+    """Return the proof that the merchant authenticated the customer itself, if the charge came with one."""
+    given = charge.authentication
+    return dict(given) if given is not None and given.get("result") == "success" else None
+
+
+def given_authentication(charge: Charge) -> dict[str, str] | None:
+    """Return what the merchant said about authentication, an exemption for instance, as the rail is told it."""
+    return dict(charge.authentication) if charge.authentication is not None else None
 
 
 def describe(charge: Charge) -> str:

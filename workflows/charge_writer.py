@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.timestamps import rfc3339
     from workflows import charge_states, search_attributes
     from workflows.committing import commit_next_version
-    from workflows.inquiry import InquiryProgress
+    from workflows.inquiry import Finding, InquiryProgress
     from workflows.ports import AssessedCharge
     from workflows.postings import charge_posting, unknown_outcome_exception
     from workflows.rail_notices import RailMailbox
@@ -29,6 +29,7 @@ class ChargeWriter:
         self.terms = AssessedCharge(charge=charge)
         self.lock = asyncio.Lock()
         self.mailbox = RailMailbox()
+        self.finding: Finding | None = None
         self._actor = actor
         self._exception: Record | None = None
 

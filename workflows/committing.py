@@ -3,10 +3,20 @@
 from collections.abc import Callable
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from domain.ledger import Posting, PostingResult, RefusalCode
     from workflows import effects
+
+
+def start_abandoned(object_id: str) -> ApplicationError:
+    """Return the failure of a run whose start was given up before it began: its client was told that nothing happens.
+
+    The first posting's key is taken and yet nothing is stored: the API holds it (`api/start_fence.py`). The
+    run fails, so that its id, and the client's key, may be used again.
+    """
+    return ApplicationError(f"the start of {object_id} was given up", type="StartAbandoned", non_retryable=True)
 
 
 async def commit_next_version(
@@ -17,6 +27,9 @@ async def commit_next_version(
     A crashed run of the same workflow task may have committed another step as that version (say
     `unknown`, where the repeated order has now got its answer). If what is stored is still open, this
     step goes on after it; if it is final, the refusal is returned for the caller to end with it.
+
+    Raises:
+        ApplicationError: the start of this run was given up. Not retryable: it fails the run.
     """
     while True:
         version += 1
@@ -24,5 +37,8 @@ async def commit_next_version(
         refusal = result.refusal
         if refusal is None or refusal.code is not RefusalCode.EXISTS_WITH_DIFFERENT_FACTS:
             return version, result
-        if result.documents[object_id]["status"] not in open_statuses:
+        stored = result.documents.get(object_id)
+        if stored is None:
+            raise start_abandoned(object_id)
+        if stored["status"] not in open_statuses:
             return version, result

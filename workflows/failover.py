@@ -5,6 +5,9 @@ from dataclasses import replace
 from domain.charge import Charge
 from domain.identifiers import rail_key
 from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer
+from workflows.policies import FAILOVER_SECONDS_MAX
+
+RETRY_LIMIT_CODE = "card_retry_limit_reached"
 
 
 def with_answer(attempt: Attempt, answer: RailAnswer) -> Attempt:
@@ -15,6 +18,7 @@ def with_answer(attempt: Attempt, answer: RailAnswer) -> Attempt:
         decline_code=answer.decline_code,
         decline_class=answer.decline_class,
         rail_reference=answer.rail_reference or attempt.rail_reference,
+        retry_after_seconds=answer.retry_after_seconds,
         final_funds=answer.final_funds,
         cost_minor=answer.cost_minor if answer.cost_minor is not None else attempt.cost_minor,
         latency_ms=round(answer.latency_ms, 3) if answer.latency_ms else attempt.latency_ms,
@@ -28,12 +32,27 @@ def may_fail_over(answer: RailAnswer) -> bool:
     return answer.outcome is Outcome.DECLINED and answer.decline_class is DeclineClass.SOFT
 
 
-def next_attempt(charge: Charge, answer: RailAnswer, attempts_max: int) -> Attempt | None:
+def may_try(charge: Charge, tries_left: int | None) -> bool:
+    """Tell whether the card's scheme still lets it be tried, after the declines of this charge (rule 11)."""
+    declined = sum(attempt.outcome is Outcome.DECLINED for attempt in charge.attempts)
+    return tries_left is None or declined < tries_left
+
+
+def is_out_of_time(charge: Charge) -> bool:
+    """Tell whether the rails have used up the time a customer can be kept waiting (rule 12)."""
+    return sum(attempt.latency_ms or 0.0 for attempt in charge.attempts) >= FAILOVER_SECONDS_MAX * 1000
+
+
+def next_attempt(
+    charge: Charge, answer: RailAnswer, attempts_max: int, tries_left: int | None = None
+) -> Attempt | None:
     """Return the next attempt in the order of the stored plan, or None when there is none.
 
     A forced rail never fails over; no rail is tried twice; `attempts_max` counts all attempts.
     """
     if not may_fail_over(answer) or charge.requested_rail != "auto" or len(charge.attempts) >= attempts_max:
+        return None
+    if not may_try(charge, tries_left):
         return None
     tried = {attempt.rail for attempt in charge.attempts}
     untried = [option for option in charge.route if option.rail not in tried]

@@ -1,5 +1,7 @@
 """A payout: money leaves the account into transit, then to the beneficiary or, after a definite no, back."""
 
+import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -16,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.timestamps import rfc3339
     from workflows import effects, policies, search_attributes
     from workflows.committing import commit_next_version
+    from workflows.findings import TakesFindings, commit_claim
     from workflows.inquiry import InquiryProgress
     from workflows.ports import PlanPayout
     from workflows.postings import payout_posting, unknown_outcome_exception
@@ -36,7 +39,7 @@ class StartPayout:
 
 
 @workflow.defn(name="PayoutWorkflow")
-class PayoutWorkflow(HearsRails):
+class PayoutWorkflow(HearsRails, TakesFindings):
     """One run per idempotency key; the only writer of its payout."""
 
     @workflow.init
@@ -45,6 +48,7 @@ class PayoutWorkflow(HearsRails):
         self._payout = start.payout
         self._exception: Record | None = None
         self._mailbox = RailMailbox()
+        self._committing = asyncio.Lock()
 
     @workflow.run
     async def run(self, start: StartPayout) -> dict[str, Any]:
@@ -65,13 +69,18 @@ class PayoutWorkflow(HearsRails):
                 return started.documents[self._payout.id]
             return await self._refuse(started.refusal.code.value, started.refusal.detail)
         await self._pay(attempt, resumed=started.duplicate, attempts_max=plan.attempts_max)
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return payout_document(self._payout)
 
     async def _pay(self, attempt: Attempt, *, resumed: bool, attempts_max: int) -> None:
         """Ask rails in the order of the plan until one pays or none may be asked any more."""
         while True:
             answered, answer = await give_order(
-                self._order(attempt, resumed), attempt, report=self._report, mailbox=self._mailbox
+                self._order(attempt, resumed),
+                attempt,
+                report=self._report,
+                mailbox=self._mailbox,
+                decided_by_person=lambda: self._finding,
             )
             if answer.decline_code == PAYOUTS_STOPPED:
                 resumed = await self._wait_for_lift()
@@ -155,10 +164,17 @@ class PayoutWorkflow(HearsRails):
                 held = replace(self._payout, held_by=PAYOUTS_STOPPED, next_check_at=next_check_at)
                 await self._commit(held, claim=claim)
                 shown_pause = seconds
-            await workflow.sleep(seconds)
+            await self._pause(seconds)
             if not await effects.payouts_stopped(stop):
                 break
         return await self._commit(replace(self._payout, held_by=None, next_check_at=None))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until an operator says that looking again is worth while."""
+        order = rail_key(self._payout.id, self._payout.attempts)
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._mailbox.worth_asking(order), timeout=seconds)
+        self._mailbox.asked(order)
 
     async def _refuse(self, code: str, detail: str) -> dict[str, Any]:
         """Remember a refusal before any money moved, so that a retry cannot turn it into a payout."""
@@ -210,6 +226,24 @@ class PayoutWorkflow(HearsRails):
             requested_at=attempt.requested_at,
         )
 
+    def _awaits_rail(self) -> bool:
+        return self._payout.next_check_at is not None and self._payout.held_by is None
+
+    async def _take_claim(self, claim: KeyClaim, actor: str) -> bool:
+        async with self._committing:
+            version = await commit_claim(
+                lambda version: payout_posting(replace(self._payout, version=version), claim=claim, actor=actor),
+                object_id=self._payout.id,
+                version=self._payout.version,
+                open_statuses=OPEN_STATUSES,
+            )
+            if version is not None:
+                self._payout = replace(self._payout, version=version)
+        return version is None
+
+    def _document(self) -> dict[str, Any]:
+        return payout_document(self._payout)
+
     async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:
         pending = waiting.outcome is Outcome.PENDING
         status = PayoutStatus.PROCESSING if pending else PayoutStatus.UNKNOWN
@@ -251,22 +285,23 @@ class PayoutWorkflow(HearsRails):
         if self._exception is not None and payout.status in (PayoutStatus.PAID, PayoutStatus.FAILED):
             closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
             extra, self._exception = (*extra, closed), None
-        version, result = await commit_next_version(
-            lambda version: payout_posting(
-                replace(payout, version=version),
-                event=event,
-                facts=facts,
-                attempts=attempts,
-                claim=claim,
-                actor=self._start.actor,
-                extra=extra,
-            ),
-            object_id=payout.id,
-            version=self._payout.version,
-            open_statuses=OPEN_STATUSES,
-        )
-        assert result.refusal is None, result.refusal
-        self._payout = replace(payout, version=version)
+        async with self._committing:
+            version, result = await commit_next_version(
+                lambda version: payout_posting(
+                    replace(payout, version=version),
+                    event=event,
+                    facts=facts,
+                    attempts=attempts,
+                    claim=claim,
+                    actor=self._start.actor,
+                    extra=extra,
+                ),
+                object_id=payout.id,
+                version=self._payout.version,
+                open_statuses=OPEN_STATUSES,
+            )
+            assert result.refusal is None, result.refusal
+            self._payout = replace(payout, version=version)
         workflow.upsert_search_attributes([search_attributes.STATUS.value_set(payout.status.value)])
         return result.duplicate
 

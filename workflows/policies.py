@@ -32,6 +32,9 @@ READ_TIMEOUT = timedelta(seconds=15)
 RAIL_DEADLINE_SECONDS = 2.5
 """How long a card rail may take before its answer counts as lost; inside the API's sync budget."""
 
+FAILOVER_SECONDS_MAX = 6.0
+"""How long rails may take together before no other is tried: the answer must fit the API's sync budget of 10 s."""
+
 ATTEMPT_TIMEOUT = timedelta(seconds=RAIL_DEADLINE_SECONDS + 5)
 """The activity answers by itself at the rail's deadline; this only catches a worker that hangs."""
 
@@ -118,6 +121,13 @@ ORPHAN_QUESTIONS_SECONDS: dict[Mode, tuple[float, ...]] = {
 }
 """Pauses before each question whether an order that had ended took effect after all: as long as rails correct
 themselves, a month. A definite answer ends it."""
+
+
+SETTLEMENT_LOOKS: dict[Mode, tuple[timedelta, ...]] = {
+    Mode.LIVE: (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)),
+    Mode.TEST: (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30)),
+}
+"""Pauses between two looks whether a charge that is to be paid out is settled; the last one repeats."""
 
 
 def inquiry_delays(mode: Mode, pace: RailPace | None = None) -> Iterator[tuple[float, bool]]:

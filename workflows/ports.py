@@ -5,7 +5,7 @@ running workflows refer to them.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,9 @@ class AssessedCharge:
     had already committed this assessment, so the attempt may have been sent.
     `authorization_seconds`: how long an authorization may wait for its capture.
     `key_taken_by`: the key belongs to another object; nothing was written and the run must end.
+    `tries_left`: how many attempts the card's scheme lets be declined before it may not be tried any more.
+    `authorization_windows`: seconds by rail, where it differs from `authorization_seconds`.
+    `start_abandoned`: the client was told that this start came to nothing, so it must.
     """
 
     charge: Charge
@@ -48,6 +51,9 @@ class AssessedCharge:
     authorization_seconds: int = 604_800
     resumed: bool = False
     key_taken_by: str | None = None
+    start_abandoned: bool = False
+    tries_left: int | None = None
+    authorization_windows: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ def attempt_record(attempt: Attempt) -> Record:
     """Return the attempt's row: version 1 is the write-ahead, 2 an open answer, 3 the definite one."""
     version = {Outcome.SENT: 1, Outcome.UNKNOWN: 2, Outcome.PENDING: 2}.get(attempt.outcome, 3)
     document: dict[str, Any] = asdict(attempt)
-    for fact in ("segment", "cost_minor", "inquiries"):
+    for fact in ("segment", "cost_minor", "inquiries", "retry_after_seconds"):
         if document[fact] is None or document[fact] == ():
             del document[fact]
     document["status"] = attempt.outcome.value

@@ -26,6 +26,7 @@ def renumbered(attempt: Attempt, rail: str | None = None) -> Attempt:
         latency_ms=None,
         decline_code=None,
         decline_class=None,
+        retry_after_seconds=None,
         rail_reference=None,
         inquiries=(),
         reason=f"{attempt.rail} said {attempt.decline_code or attempt.outcome}",

@@ -1,5 +1,6 @@
 """A refund: set the money aside, ask the rail of the charge, then post or give it back."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.timestamps import rfc3339
     from workflows import policies, search_attributes
     from workflows.committing import commit_next_version
+    from workflows.findings import TakesFindings, commit_claim
     from workflows.inquiry import InquiryProgress
     from workflows.postings import refund_posting, unknown_outcome_exception
     from workflows.rail_notices import HearsRails, RailMailbox
@@ -33,7 +35,7 @@ class StartRefund:
 
 
 @workflow.defn(name="RefundWorkflow")
-class RefundWorkflow(HearsRails):
+class RefundWorkflow(HearsRails, TakesFindings):
     """One run per idempotency key; the only writer of its refund."""
 
     @workflow.init
@@ -42,6 +44,7 @@ class RefundWorkflow(HearsRails):
         self._refund = start.refund
         self._exception: Record | None = None
         self._mailbox = RailMailbox()
+        self._committing = asyncio.Lock()
 
     @workflow.run
     async def run(self, start: StartRefund) -> dict[str, Any]:
@@ -70,6 +73,7 @@ class RefundWorkflow(HearsRails):
             )
             fact = RefundFailed(**self._fact_terms())
             await self._commit(failed, event="refund.failed", facts=(fact,), attempts=(attempt,))
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return refund_document(self._refund)
 
     async def _with_fee(self) -> dict[str, Any]:
@@ -121,7 +125,11 @@ class RefundWorkflow(HearsRails):
         """Carry the order to a definite answer; a new attempt only if the rail never saw the last."""
         for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
             attempt, answer = await give_order(
-                self._order(attempt, resumed), attempt, report=self._report, mailbox=self._mailbox
+                self._order(attempt, resumed),
+                attempt,
+                report=self._report,
+                mailbox=self._mailbox,
+                decided_by_person=lambda: self._finding,
             )
             if answer.outcome is not Outcome.NOT_ATTEMPTED or pause is None:
                 return attempt, answer
@@ -159,6 +167,24 @@ class RefundWorkflow(HearsRails):
             deadline_seconds=policies.RAIL_DEADLINE_SECONDS,
             resumed=resumed,
         )
+
+    def _awaits_rail(self) -> bool:
+        return self._refund.status in (RefundStatus.PENDING, RefundStatus.UNKNOWN)
+
+    async def _take_claim(self, claim: KeyClaim, actor: str) -> bool:
+        async with self._committing:
+            version = await commit_claim(
+                lambda version: refund_posting(replace(self._refund, version=version), claim=claim, actor=actor),
+                object_id=self._refund.id,
+                version=self._refund.version,
+                open_statuses=OPEN_STATUSES,
+            )
+            if version is not None:
+                self._refund = replace(self._refund, version=version)
+        return version is None
+
+    def _document(self) -> dict[str, Any]:
+        return refund_document(self._refund)
 
     async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:
         status = RefundStatus.PENDING if waiting.outcome is Outcome.PENDING else RefundStatus.UNKNOWN
@@ -200,22 +226,23 @@ class RefundWorkflow(HearsRails):
         if self._exception is not None and refund.status in (RefundStatus.SUCCEEDED, RefundStatus.FAILED):
             closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
             extra, self._exception = (*extra, closed), None
-        version, result = await commit_next_version(
-            lambda version: refund_posting(
-                replace(refund, version=version),
-                event=event,
-                facts=facts,
-                attempts=attempts,
-                claim=claim,
-                actor=self._start.actor,
-                extra=extra,
-            ),
-            object_id=refund.id,
-            version=self._refund.version,
-            open_statuses=OPEN_STATUSES,
-        )
-        assert result.refusal is None, result.refusal
-        self._refund = replace(refund, version=version)
+        async with self._committing:
+            version, result = await commit_next_version(
+                lambda version: refund_posting(
+                    replace(refund, version=version),
+                    event=event,
+                    facts=facts,
+                    attempts=attempts,
+                    claim=claim,
+                    actor=self._start.actor,
+                    extra=extra,
+                ),
+                object_id=refund.id,
+                version=self._refund.version,
+                open_statuses=OPEN_STATUSES,
+            )
+            assert result.refusal is None, result.refusal
+            self._refund = replace(refund, version=version)
         workflow.upsert_search_attributes([search_attributes.STATUS.value_set(refund.status.value)])
         return result.duplicate
 

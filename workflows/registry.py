@@ -3,6 +3,7 @@
 from typing import Any
 
 from workflows.charge import ChargeWorkflow
+from workflows.charge_payout import ChargePayoutWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.ledger_periods import LedgerPeriodsWorkflow
 from workflows.orphan import OrphanWorkflow
@@ -24,6 +25,7 @@ PAYMENT_WORKFLOWS = (
     RailNoticeWorkflow,
     ChargeSettlementWorkflow,
     OrphanWorkflow,
+    ChargePayoutWorkflow,
 )
 BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     LedgerPeriodsWorkflow,

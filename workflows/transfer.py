@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.ledger import KeyClaim, PostingResult, RefusalCode
     from domain.transfer import Transfer, TransferStatus, transfer_document
     from workflows import effects, search_attributes, transfer_states
+    from workflows.committing import start_abandoned
     from workflows.postings import transfer_posting
     from workflows.transfer_messages import PostTransfer, StartTransfer, VoidTransfer
     from workflows.transfer_states import Step
@@ -52,7 +53,9 @@ class TransferWorkflow:
             refusal = result.refusal
         if refusal is not None and refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
             return {"object": "superseded", "key_taken_by": refusal.object_id}
-        document = result.documents[step.transfer.id]
+        document = result.documents.get(step.transfer.id)
+        if document is None:
+            raise start_abandoned(step.transfer.id)
         self._take(document, version=1)
         if self._transfer.status is not TransferStatus.PENDING:
             return document

@@ -1,6 +1,7 @@
 """Bad input: the right 4xx with code and param, nothing started, nothing moved, nothing echoed."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -70,7 +71,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any], int, str, str]] = [
     ("/charges", CHARGE, {"description": CARD}, 422, "card_number_not_allowed", "description"),
     ("/charges", CHARGE, {"description": "\x00"}, 422, "invalid_characters", ""),
     ("/charges", CHARGE, {"return_url": "javascript:alert(1)"}, 422, "return_url_invalid", "return_url"),
-    ("/charges", CHARGE, {"payout": {"to": "me"}}, 422, "payout_not_supported", "payout"),
+    ("/charges", CHARGE, {"payout": {"rail": "auto"}}, 422, "destination_required", "payout.destination"),
     ("/transfers", TRANSFER, {"destination": "acct_a"}, 422, "accounts_must_differ", "destination"),
     ("/transfers", TRANSFER, {}, 404, "account_not_found", "source"),
     ("/transfers", TRANSFER, {"rail": "alpha"}, 422, "unknown_rail", "rail"),
@@ -124,6 +125,9 @@ BODIES: list[tuple[bytes, int, str]] = [
     (b"8420", 422, "body_must_be_object"),
     (b"\xff\xfe\x00", 400, "malformed_json"),
     (b"[" * 100_000, 400, "malformed_json"),
+    (b'{"a":' * 65 + b"1" + b"}" * 65, 400, "malformed_json"),
+    (b'{"description": "' + b"[" * 500 + b'"}', 422, "amount_required"),
+    (b'{"a\\": "' + b'\\"[' * 5000, 400, "malformed_json"),
     (b'{"description": "\\ud800"}', 422, "invalid_characters"),
 ]
 
@@ -165,6 +169,17 @@ async def test_body(shop: Shop, body: bytes, status: int, code: str) -> None:
     assert_problem(await shop.send("POST", "/charges", content=body, headers=headers), status, code)
 
 
+async def test_a_high_recursion_limit_does_not_let_nesting_end_the_process(shop: Shop) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+        answer = await shop.send("POST", "/charges", content=b"[" * 900_000, headers=headers)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert_problem(answer, 400, "malformed_json")
+
+
 async def test_other_content_types(shop: Shop) -> None:
     for content_type in ("application/x-www-form-urlencoded", "text/plain", ""):
         headers = {"Idempotency-Key": "k", "Content-Type": content_type}
@@ -201,6 +216,7 @@ async def test_idempotency_keys_missing_misshapen_and_contradicting(shop: Shop) 
         "notice:a:b:c",
         "orphan:alpha:1",
         "payout_of:ch_1",
+        "payout_wait:ch_1",
     ):
         answer = await shop.send("POST", "/charges", json=CHARGE, headers={"Idempotency-Key": key.encode("latin-1")})
         assert_problem(answer, 400, "idempotency_key_invalid", "idempotency_key")

@@ -138,6 +138,27 @@ def test_rule_10_an_orphan_is_given_back_once_though_the_worker_dies(
     assert events == ["charge.orphan_detected", "charge.orphan_reversed"]
 
 
+def test_a_charges_payout_happens_once_though_the_worker_dies(
+    own: LedgerlineInstance, shop: Shop, world: World
+) -> None:
+    """The payout is sent, the worker dies before the answer: the next one takes it up; one payout at the rail."""
+    account = shop.account()
+    world.inject(kind="delay", delay_ms=LATE_MS, flow="payout", count=1)
+    answer = shop.charge("tok_visa_4291", account=account, payout={"destination": IBAN, "rail": "bank_instant"})
+    charge = answer.json()
+    assert answer.status_code == 201 and charge["status"] == "settled", answer.text
+    name = charge["payout"]["id"]
+
+    def sent() -> bool:
+        return any(object_of(row["rail_key"]) == name for row in _approved(world, "payout"))
+
+    wait_until(sent, seconds=30, what=lambda: "the rail has paid")
+    own.await_restart(API, own.kill_part(API))
+    shop.await_status(f"/payouts/{name}", "paid", seconds=RECOVERY_SECONDS_MAX)
+    assert len([row for row in _approved(world, "payout") if object_of(row["rail_key"]) == name]) == 1
+    assert shop.posted(account) == 0
+
+
 def test_an_order_refused_on_the_second_run_was_given_on_the_first(
     own: LedgerlineInstance, shop: Shop, world: World
 ) -> None:

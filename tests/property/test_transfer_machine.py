@@ -33,6 +33,10 @@ ACCOUNTS = ("acct_bank", "acct_a", "acct_b")
 SIDES = st.permutations(ACCOUNTS).map(lambda drawn: drawn[:2])
 AMOUNTS = st.integers(1, 120)
 PICKS = st.integers(0, 50)
+EDGES = st.sampled_from([None, None, 0, 1])
+"""How far beyond what the limits of both sides leave; None: wherever the amount lies."""
+
+FUNDS = 100
 
 
 @dataclass
@@ -76,6 +80,9 @@ class TransferMachine(RuleBasedStateMachine):
         self.model.open(IN_USD, None, 500)
         openings.append(self.world.opening(IN_USD, most=500, currency="USD"))
         self.bench.runner.run(self.bench.poster.post(self.world.opens(*openings)))
+        for account in ACCOUNTS[1:]:
+            # Money on both from the start: otherwise most wishes end at the first limit.
+            self.transfer([ACCOUNTS[0], account], FUNDS, None)
 
     def _post(self, posting: Posting, expected: RefusalCode | None) -> None:
         result = self.bench.runner.run(self.bench.poster.post(posting))
@@ -95,17 +102,24 @@ class TransferMachine(RuleBasedStateMachine):
         names = list(self.model.transfers)
         return names[number % len(names)]
 
-    @rule(sides=SIDES, amount=AMOUNTS)
-    def transfer(self, sides: list[str], amount: int) -> None:
-        name = self._new_name()
+    def _at_the_edge(self, sides: list[str], amount: int, edge: int | None) -> int:
+        """Return what just fits, or is just too much, by the limits of both sides and what is held."""
+        debit, credit = (self.model.accounts[side] for side in sides)
+        room = [] if debit.least is None else [debit.posted - debit.pending_debits - debit.least]
+        room += [] if credit.most is None else [credit.most - credit.posted - credit.pending_credits]
+        return amount if edge is None or not room or min(room) + edge < 1 else min(room) + edge
+
+    @rule(sides=SIDES, amount=AMOUNTS, edge=EDGES)
+    def transfer(self, sides: list[str], amount: int, edge: int | None) -> None:
+        name, amount = self._new_name(), self._at_the_edge(sides, amount, edge)
         fact = TransferMade(
             transfer_id=name, source=sides[0], destination=sides[1], amount_minor=amount, currency="EUR"
         )
         self._state(fact, self.model.transfer(name, sides[0], sides[1], amount))
 
-    @rule(sides=SIDES, amount=AMOUNTS, seconds=st.integers(1, 12))
-    def hold(self, sides: list[str], amount: int, seconds: int) -> None:
-        name = self._new_name()
+    @rule(sides=SIDES, amount=AMOUNTS, edge=EDGES, seconds=st.integers(1, 12))
+    def hold(self, sides: list[str], amount: int, edge: int | None, seconds: int) -> None:
+        name, amount = self._new_name(), self._at_the_edge(sides, amount, edge)
         fact = TransferHeld(
             transfer_id=name, source=sides[0], destination=sides[1], amount_minor=amount, currency="EUR"
         )

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from domain.rail import DeclineClass, Flow, Outcome
 from rails.adapters.ach.adapter import AchRailAdapter, build
-from rails.adapters.ach.numbering import MODIFIERS
+from rails.adapters.ach.numbering import MODIFIERS, Numbering
 from rails.adapters.ach.wire import identification_of
 from rails.contract import CONTRACT, Effect, RailBench
 from rails.faulty_path import Fault, FaultyPath
@@ -163,6 +164,13 @@ async def test_what_does_not_fit_an_entry_is_never_cut_off(bench: AchBench, wron
     answer = await bench.run(request)
     assert (answer.outcome, answer.decline_class) == (Outcome.DECLINED, DeclineClass.DATA_FIX)
     assert bench.effect(request.rail_key) is None
+
+
+async def test_hour_that_the_end_of_summer_time_repeats_has_no_file_id_twice() -> None:
+    numbering = Numbering(KeptRecords(), rail="ach", odfi="99999999", zone=ZoneInfo("America/New_York"))
+    moments = [datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6)]
+    slots = [await numbering.slot(f"po_{number}:1", moment) for number, moment in enumerate(moments)]
+    assert len({(f"{slot.created_at:%y%m%d%H%M}", slot.modifier) for slot in slots}) == 2
 
 
 def test_effective_dates_follow_the_federal_reserve() -> None:

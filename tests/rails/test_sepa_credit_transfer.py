@@ -154,6 +154,12 @@ async def test_invalid_iban_is_declined_before_anything_is_sent(bench: SepaBench
     assert bench.effect(request.rail_key) is None
 
 
+async def test_iban_outside_sepa_is_not_attempted(bench: SepaBench) -> None:
+    request = bench.order(destination={"type": "iban", "iban": "SA0380000000608010167519", "name": "Ada"})
+    assert (await bench.run(request)).outcome is Outcome.NOT_ATTEMPTED
+    assert bench.effect(request.rail_key) is None
+
+
 class TestWithItsOwnBank:
     """What moves the bank's clock gets a bank of its own."""
 

@@ -1,14 +1,8 @@
 """SEPA instant transfers under the rails contract and by the scheme's clock, against a clearing of its own."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
@@ -16,33 +10,10 @@ from rails.adapters.sepa.instant import SepaInstantAdapter, build
 from rails.contract import CONTRACT, Effect, RailBench
 from rails.faulty_path import Fault, FaultyPath
 from rails.iso20022.references import reference_of
+from tests.rails.clearing_process import Clearing, running_clearing
 
 PAYEE = "DE89370400440532013000"
 NAMES = {"approved": "Ada", "lost": "Ada", "declined_hard": "Ada CLOSED", "declined_soft": "Ada SHORT"}
-
-
-class Clearing:
-    """The clearing's own word on what it did, and its clock."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.moved = timedelta()
-
-    def books(self) -> dict[str, dict[str, Any]]:
-        return dict(httpx.get(f"{self.url}/books", trust_env=False).json())
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass, there and here."""
-        httpx.post(f"{self.url}/clock", json={"seconds": seconds}, trust_env=False).raise_for_status()
-        self.moved += timedelta(seconds=seconds)
-
-    def send_back(self, key: str, reason: str) -> None:
-        """Let the payee's bank return a transfer."""
-        order = {"key": key, "reason": reason}
-        httpx.post(f"{self.url}/returns", json=order, trust_env=False).raise_for_status()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.moved
 
 
 class InstantBench(RailBench):
@@ -96,17 +67,9 @@ class InstantBench(RailBench):
 
 
 @pytest.fixture(scope="module")
-def clearing_url() -> Iterator[str]:
-    command = [sys.executable, str(Path(__file__).with_name("instant_clearing.py"))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
-        process.terminate()
-
-
-@pytest.fixture(scope="module")
-def clearing(clearing_url: str) -> Clearing:
-    return Clearing(clearing_url)
+def clearing() -> Iterator[Clearing]:
+    with running_clearing() as started:
+        yield started
 
 
 @pytest.fixture

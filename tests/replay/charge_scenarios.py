@@ -8,6 +8,7 @@ from domain.rail import DeclineClass, Outcome, RailAnswer
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
+from tests.workflows.test_charge_payout import looked, settle, with_payout
 from tests.workflows.test_orphan import orphan, refused
 from tests.workflows.test_orphan import start as start_orphan
 from workflows.charge import ChargeWorkflow
@@ -53,7 +54,30 @@ async def orphan_refused_then_reversed(world: World) -> Handle:
     return handle
 
 
+async def charge_settled_to_a_payout(world: World) -> Handle:
+    return await world.start(with_payout(world))
+
+
+async def charge_payout_started(world: World) -> Handle:
+    charge = with_payout(world)
+    await world.run(charge)
+    return world.client.get_workflow_handle(f"mer_a/test/payout_wait:{charge.id}")
+
+
+async def charge_payout_waited(world: World) -> Handle:
+    later = RailAnswer(outcome=Outcome.APPROVED, final_funds=False)
+    world.rails.script = lambda request, call: later
+    charge = with_payout(world)
+    await world.run(charge)
+    await looked(world, charge)
+    settle(world, charge.id)
+    return world.client.get_workflow_handle(f"mer_a/test/payout_wait:{charge.id}")
+
+
 CHARGE_SCENARIOS = (
+    charge_settled_to_a_payout,
+    charge_payout_started,
+    charge_payout_waited,
     charge_declined_by_person,
     orphan_reversed,
     orphan_never_happened,

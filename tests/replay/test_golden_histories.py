@@ -62,13 +62,14 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
-        "RefundWorkflow": [],
-        "PayoutWorkflow": [],
+        "RefundWorkflow": ["resolve"],
+        "PayoutWorkflow": ["resolve"],
         "TransferWorkflow": ["post", "void"],
         "DisputeWorkflow": ["submit_evidence"],
         "RailNoticeWorkflow": [],
         "ChargeSettlementWorkflow": [],
         "OrphanWorkflow": ["void_orphan"],
+        "ChargePayoutWorkflow": [],
         "RailInboxWorkflow": [],
         "LedgerPeriodsWorkflow": [],
         "WebhookDeliveryWorkflow": [],
@@ -84,7 +85,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "DisputeWorkflow": ["rail_told", "told"],
         "WebhookDeliveryWorkflow": ["wake"],
     }
-    assert set(PATCHES) == {"dispute-lifecycle", "ask-on-after-finding"}
+    assert set(PATCHES) == {"dispute-lifecycle", "ask-on-after-finding", "failover-time"}
     assert [key.name for key in search_attributes.ALL_KEYS] == [
         "LedgerlineMerchant",
         "LedgerlineKind",

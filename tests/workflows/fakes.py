@@ -170,6 +170,7 @@ class FakeAssessment(AssessmentPort):
     book: FakeBook
     decision: RiskDecision = RiskDecision.ALLOW
     authorization_seconds: int = 604_800
+    tries_left: int | None = None
 
     @activity.defn(name="assess_charge")
     async def assess_charge(self, request: AssessCharge) -> AssessedCharge:
@@ -177,7 +178,7 @@ class FakeAssessment(AssessmentPort):
             score=0.1, decision=self.decision, model_version="m", reasons=(), step_up_at=0.65, block_at=0.9
         )
         charge = replace(request.charge, risk=risk, route=route(), version=1)
-        if self.decision is RiskDecision.ALLOW:
+        if self.decision is RiskDecision.ALLOW and self.tries_left != 0:
             first: Attempt = replace(
                 new_attempt(charge, "alpha", reason="ranked first"), requested_at=charge.created_at
             )
@@ -188,6 +189,7 @@ class FakeAssessment(AssessmentPort):
             fee_basis_points=140,
             fee_fixed_minor=40,
             authorization_seconds=self.authorization_seconds,
+            tries_left=self.tries_left,
         )
 
     @activity.defn(name="plan_payout")

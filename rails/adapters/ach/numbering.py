@@ -67,7 +67,8 @@ class Numbering:
     async def _file(self, now: datetime) -> tuple[datetime, str]:
         for ahead in range(MINUTES_AHEAD_MAX):
             minute = (now + timedelta(minutes=ahead)).replace(second=0, microsecond=0)
-            number = await self._records.next_number(self._rail, f"files {minute:%Y-%m-%dT%H:%M%z}")
+            # Without the offset, as the bank sees it: an hour that the end of summer time repeats is one hour of ids.
+            number = await self._records.next_number(self._rail, f"files {minute:%Y-%m-%dT%H:%M}")
             if number <= len(MODIFIERS):
                 return minute, MODIFIERS[number - 1]
         raise NumbersExhaustedError

@@ -49,6 +49,9 @@ def payee_of(request: RailRequest) -> Payee | RailAnswer:
         return RailAnswer(
             outcome=Outcome.DECLINED, decline_code="incorrect_account_number", decline_class=DeclineClass.DATA_FIX
         )
+    if not iban.in_sepa_zone:
+        detail = f"{iban.country_code} is not in SEPA: another rail may reach it"
+        return RailAnswer(outcome=Outcome.NOT_ATTEMPTED, detail=detail)
     bic = iban.bic
     return Payee(
         name=sepa_text(destination.get("name", "")), iban=str(iban.compact), bic=str(bic) if bic is not None else None

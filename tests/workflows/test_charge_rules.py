@@ -1,0 +1,67 @@
+"""Rules of a charge's attempts: how often a card is tried, for how long, with which authentication."""
+
+from dataclasses import replace
+from typing import Any
+
+from domain.rail import DeclineClass, RailAnswer, RailRequest
+from domain.risk import RiskDecision
+from tests.workflows.conftest import World, claim
+from tests.workflows.fakes import approve, decline
+from tests.workflows.test_charge import status_is
+from workflows.charge import ChargeWorkflow
+from workflows.charge_messages import AuthenticateCharge
+
+PROOF = {"eci": "05", "cavv": "proof", "version": "2.2.0", "result": "success"}
+
+
+def sca_until_authenticated(request: RailRequest, call: int) -> RailAnswer:
+    """The issuer wants the customer authenticated."""
+    proven = request.authentication is not None and request.authentication.get("result") == "success"
+    return approve(request, call) if proven else decline(DeclineClass.SCA_REQUIRED, "authentication_required")
+
+
+async def test_rule_11_no_attempt_is_made_beyond_the_schemes_limit(world: World) -> None:
+    world.assessment.tries_left = 0
+    document = await world.run(world.charge())
+    assert (document["status"], document["decline_code"]) == ("declined", "card_retry_limit_reached")
+    assert document["decline_class"] == "try_later" and world.rails.orders == []
+
+
+async def test_rule_11_failover_stops_at_the_schemes_limit(world: World) -> None:
+    world.assessment.tries_left = 2
+    world.rails.script = lambda request, call: decline(DeclineClass.SOFT, "insufficient_funds")
+    document = await world.run(world.charge())
+    assert (document["decline_code"], len(document["attempts"])) == ("insufficient_funds", 2)
+
+
+async def test_rule_12_failover_ends_when_the_rails_have_used_up_its_time(world: World) -> None:
+    def slow(request: RailRequest, call: int) -> RailAnswer:
+        return replace(decline(DeclineClass.SOFT), latency_ms=3_100.0)
+
+    world.rails.script = slow
+    document = await world.run(world.charge())
+    assert (document["status"], len(document["attempts"])) == ("declined", 2)
+
+
+async def test_rule_13_a_frictionless_authentication_is_not_asked_for_again(world: World) -> None:
+    world.assessment.decision = RiskDecision.STEP_UP
+    world.rails.script = sca_until_authenticated
+    document = await world.run(world.charge(authentication=PROOF))
+    assert document["status"] == "settled" and "charge.requires_action" not in world.book.events()
+    assert [order.authentication for order in world.rails.orders] == [PROOF]
+    assert document["authentication"] == {"eci": "05", "version": "2.2.0", "result": "success"}, "never the proof"
+
+
+async def test_rule_13_an_exemption_goes_to_the_rail_and_gives_way_to_a_challenge(world: World) -> None:
+    world.rails.script = sca_until_authenticated
+    exemption = {"exemption": "low_value"}
+    charge = world.charge(authentication=exemption)
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "requires_action")
+    passed = AuthenticateCharge(result="success", evidence={"eci": "05"}, claim=claim(charge.id, "k2"))
+    await handle.execute_update(ChargeWorkflow.authenticate, passed)
+    document: dict[str, Any] = await handle.result()
+    assert document["status"] == "settled"
+    told = [order.authentication for order in world.rails.orders]
+    assert told == [exemption, {"eci": "05", "result": "success"}]
+    assert document["authentication"] == {"eci": "05", "result": "success"}
