@@ -33,7 +33,9 @@ _TAKE = (
 )
 _HOLD = (
     f"UPDATE webhook_cursors SET busy_until = {_NOW} + make_interval(secs => {LEASE_SECONDS}),"
-    f" last_success_at = CASE WHEN %(success)s THEN {_NOW} ELSE last_success_at END"
+    f" last_success_at = CASE WHEN %(success)s THEN {_NOW} ELSE last_success_at END,"
+    " failures = CASE WHEN %(unblock)s THEN 0 ELSE failures END,"
+    " next_attempt_at = CASE WHEN %(unblock)s THEN NULL ELSE next_attempt_at END"
     " WHERE id = %(endpoint)s AND lease = %(lease)s"
 )
 _ENDPOINT = "SELECT id, merchant_id, mode, status, version, document, internal FROM webhook_endpoints WHERE id = %s"
@@ -215,9 +217,10 @@ class DeliveryBook:
         """
         success = any(outcome.status is DeliveryStatus.SUCCEEDED for outcome in outcomes)
         async with self._pool.connection() as connection, connection.transaction():
-            held = await connection.execute(
-                _HOLD, {"endpoint": endpoint.id, "lease": endpoint.lease, "success": success}
-            )
+            # Where order is free, any success shows that the endpoint is back.
+            unblock = success and endpoint.ordering is Ordering.PARALLEL
+            parameters = {"endpoint": endpoint.id, "lease": endpoint.lease, "success": success, "unblock": unblock}
+            held = await connection.execute(_HOLD, parameters)
             if held.rowcount != 1:
                 raise LeaseLostError(endpoint.id)
             if outcomes:

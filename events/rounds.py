@@ -33,6 +33,9 @@ STORED_EVENTS_MAX = 50
 STORED_SECONDS_MAX = 0.5
 """Progress is stored this often: what a crash in between sends again."""
 
+BACKPRESSURE_SECONDS_MAX = 300.0
+"""How long a parallel endpoint that took nothing is spared new events; what failed has its own schedule."""
+
 SLOW_ANSWER_MS = 2_000
 """An endpoint that took this long to fail is not tried again at once: it would hold the worker."""
 
@@ -139,6 +142,8 @@ class DeliveryRound:
             else:
                 failures = min(cursor.failures + 1, len(RETRY_DELAYS_SECONDS[self.endpoint.mode]))
                 pause = retry_pause_seconds(self.endpoint.mode, failures, chance=self.chance())
+                assert pause is not None
+                pause = min(pause, BACKPRESSURE_SECONDS_MAX)
                 cursor = replace(cursor, sequence=end, failures=failures, next_attempt_at=_from_now(pause))
             await self._store(outcomes, cursor)
             if cursor.failures or self.stopping() or self.disable is not None:

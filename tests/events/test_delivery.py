@@ -3,8 +3,11 @@
 import itertools
 from typing import Any
 
+import pytest
 from standardwebhooks import Webhook
 
+from domain.identifiers import Mode
+from domain.webhooks import RETRY_DELAYS_SECONDS
 from tests.events.conftest import Delivery, until
 from tests.events.receiver import OK, Received, Receiver, Reply
 
@@ -159,3 +162,24 @@ async def test_a_rotated_secret_signs_beside_the_old_one(delivery: Delivery, rec
     assert sorted(versions) == ["v1", "v1", "v1a", "v1a"]
     for secret in (endpoint["secret"], rotated.json()["secret"]):
         Webhook(secret).verify(last.body, last.headers)
+
+
+async def test_a_parallel_endpoint_that_is_back_gets_new_events_at_once(
+    delivery: Delivery, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What held new events back while everything failed ends with the first success of any."""
+    monkeypatch.setitem(RETRY_DELAYS_SECONDS, Mode.TEST, (2.0, 30.0, 30.0))
+    seen: set[int] = set()
+
+    def answer(request: Received) -> Reply:
+        first = request.event["sequence"] not in seen
+        seen.add(request.event["sequence"])
+        return Reply(500) if first and request.event["sequence"] < 3 else OK
+
+    receiver.answer = answer
+    await delivery.endpoint(receiver.url)
+    await until(lambda: 1 in seen)
+    await delivery.happen(1)
+    await until(lambda: 2 in seen)
+    await delivery.happen(1, "later")
+    await until(lambda: 3 in seen and receiver.sequences.count(2) == 2, seconds=15)

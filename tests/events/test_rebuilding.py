@@ -63,7 +63,7 @@ async def all_events(shop: Shop) -> list[dict[str, Any]]:
     return events
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [2])
 async def test_rule_32_events_in_sequence_rebuild_what_the_api_shows(seed: int, real_shop: Shop) -> None:
     for account in ("acct_life_a", "acct_life_b"):
         await real_shop.post("/accounts", {"currency": "EUR", "id": account})
