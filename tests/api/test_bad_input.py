@@ -1,6 +1,7 @@
 """Bad input: the right 4xx with code and param, nothing started, nothing moved, nothing echoed."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -124,6 +125,9 @@ BODIES: list[tuple[bytes, int, str]] = [
     (b"8420", 422, "body_must_be_object"),
     (b"\xff\xfe\x00", 400, "malformed_json"),
     (b"[" * 100_000, 400, "malformed_json"),
+    (b'{"a":' * 65 + b"1" + b"}" * 65, 400, "malformed_json"),
+    (b'{"description": "' + b"[" * 500 + b'"}', 422, "amount_required"),
+    (b'{"a\\": "' + b'\\"[' * 5000, 400, "malformed_json"),
     (b'{"description": "\\ud800"}', 422, "invalid_characters"),
 ]
 
@@ -163,6 +167,17 @@ async def test_all_wrong_fields_are_listed_and_the_first_leads(shop: Shop) -> No
 async def test_body(shop: Shop, body: bytes, status: int, code: str) -> None:
     headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
     assert_problem(await shop.send("POST", "/charges", content=body, headers=headers), status, code)
+
+
+async def test_a_high_recursion_limit_does_not_let_nesting_end_the_process(shop: Shop) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+        answer = await shop.send("POST", "/charges", content=b"[" * 900_000, headers=headers)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert_problem(answer, 400, "malformed_json")
 
 
 async def test_other_content_types(shop: Shop) -> None:

@@ -1,5 +1,7 @@
 """USDC on a real EVM node with Circle's own token: the contract every rail keeps, and what only chains do."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +14,7 @@ from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from rails.adapters.usdc.adapter import UsdcRailAdapter, build
 from rails.contract import CONTRACT, Effect, RailBench
 from rails.faulty_path import Fault, FaultyPath
-from tests.conftest import TestDatabase
+from tests.conftest import ROOT, TestDatabase
 from tests.rails.evm_chain import FUNDS_MINOR, EvmChain, HotWallet, evm_chain
 
 CONFIRMATIONS = 4
@@ -311,6 +313,13 @@ async def test_the_journal_forgets_nothing(bench: UsdcBench, database: TestDatab
 def test_a_line_that_is_wrong_is_named(bench: UsdcBench, changes: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         tuple(build({**bench.configuration, **changes}))
+
+
+def test_the_interpreter_keeps_its_recursion_limit() -> None:
+    """Deeply nested input must end in an error, not in the end of the process."""
+    program = "import sys, rails.adapters.usdc.adapter; print(sys.getrecursionlimit())"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "1000"
 
 
 def test_a_chain_without_a_rule_needs_confirmations(bench: UsdcBench) -> None:

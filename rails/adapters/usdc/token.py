@@ -4,6 +4,7 @@ Pure but for the private key held here. Amounts are the token's smallest units, 
 are the ledger's minor units.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,10 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.abi import event_signature_to_log_topic, function_signature_to_4byte_selector
 from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
+
+# A library of these raises the interpreter's limit to 100,000 as it is imported, which is more than the C stack holds:
+# deeply nested input would then end the process instead of being refused.
+sys.setrecursionlimit(1000)
 
 TRANSFER = function_signature_to_4byte_selector("transfer(address,uint256)")
 BALANCE_OF = function_signature_to_4byte_selector("balanceOf(address)")
