@@ -1,18 +1,21 @@
 """Paths of charges that end badly first: persons' findings, orphans. Recorded like every other scenario."""
 
+from dataclasses import replace
 from typing import Any
 
 from temporalio.client import WorkflowHandle
 
 from domain.rail import DeclineClass, Outcome, RailAnswer
+from domain.risk import RiskDecision
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
 from tests.workflows.test_charge_payout import looked, settle, with_payout
+from tests.workflows.test_charge_rules import PROOF, sca_until_authenticated
 from tests.workflows.test_orphan import orphan, refused
 from tests.workflows.test_orphan import start as start_orphan
 from workflows.charge import ChargeWorkflow
-from workflows.charge_messages import ResolveCharge
+from workflows.charge_messages import AuthenticateCharge, ResolveCharge
 from workflows.orphan import OrphanWorkflow, VoidOrphan
 
 Handle = WorkflowHandle[Any, Any]
@@ -74,7 +77,36 @@ async def charge_payout_waited(world: World) -> Handle:
     return world.client.get_workflow_handle(f"mer_a/test/payout_wait:{charge.id}")
 
 
+async def charge_authenticated_by_merchant(world: World) -> Handle:
+    world.assessment.decision = RiskDecision.STEP_UP
+    return await world.start(world.charge(authentication=PROOF))
+
+
+async def charge_exempted_then_challenged(world: World) -> Handle:
+    world.rails.script = sca_until_authenticated
+    charge = world.charge(authentication={"exemption": "low_value"})
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "requires_action")
+    passed = AuthenticateCharge(result="success", evidence={"eci": "05"}, claim=claim(charge.id, "k2"))
+    await handle.execute_update(ChargeWorkflow.authenticate, passed)
+    return handle
+
+
+async def charge_at_the_retry_limit(world: World) -> Handle:
+    world.assessment.tries_left = 0
+    return await world.start(world.charge())
+
+
+async def charge_out_of_time(world: World) -> Handle:
+    world.rails.script = lambda request, call: replace(decline(DeclineClass.SOFT), latency_ms=3_100.0)
+    return await world.start(world.charge())
+
+
 CHARGE_SCENARIOS = (
+    charge_authenticated_by_merchant,
+    charge_exempted_then_challenged,
+    charge_at_the_retry_limit,
+    charge_out_of_time,
     charge_settled_to_a_payout,
     charge_payout_started,
     charge_payout_waited,
