@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench simulate soak clean lock
+.PHONY: help up test check bench simulate soak deluge clean lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench  run the benchmarks beside their peers'
 	@echo 'make simulate SEED=… SEEDS=… N=…  worlds of clients, lying rails and killed processes, then an audit'
 	@echo 'make soak N=…  processes post N movements while posters and PostgreSQL are killed, then the books are compared'
+	@echo 'make deluge N=…  N events to failing receivers while delivery workers are killed, then every event is counted'
 	@echo 'make lock   compile the hashed locks anew from pyproject.toml'
 	@echo 'make clean  remove .venv and caches (never your data in .ledgerline)'
 
@@ -42,6 +43,9 @@ simulate: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@exec $(BIN)/python -m tests.ledger.soak $(if $(SEED),--seed $(SEED)) $(if $(N),--movements $(N))
+
+deluge: $(VENV)/.dev
+	@exec $(BIN)/python -m tests.events.deluge $(if $(N),--events $(N))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache catboost_info
