@@ -124,7 +124,7 @@ class Inspection:
         while True:
             for name, document in list(self._notebook.documents.items()):
                 if document["status"] not in FINAL_STATUSES[document["object"]]:
-                    self._notebook.documents[name] = self._shop.get(f"{COLLECTIONS[document['object']]}/{name}")
+                    self._look_again(name, document)
             truth, disputes = self._world.truth(), self._shop.every("/disputes")
             auditor = Auditor(
                 truth=truth,
@@ -154,8 +154,17 @@ class Inspection:
     def _refreshed(self, auditor: Auditor) -> Auditor:
         """Read every object once more: refunds and chargebacks may have changed what was last seen."""
         for name, document in list(self._notebook.documents.items()):
-            self._notebook.documents[name] = self._shop.get(f"{COLLECTIONS[document['object']]}/{name}")
+            if not self._look_again(name, document):
+                self._verdict.findings.append(f"{name} was told to a client, but is not to be found")
         return auditor
+
+    def _look_again(self, name: str, document: Document) -> bool:
+        """Take an object's state as it is now; False while it is told as running, but not committed yet."""
+        answer = self._shop.send("GET", f"/v1{COLLECTIONS[document['object']]}/{name}")
+        assert answer.status_code in (200, 404), answer.text
+        if answer.status_code == 200:
+            self._notebook.documents[name] = answer.json()
+        return answer.status_code == 200
 
     def _prices(self) -> dict[str, dict[str, int]]:
         prices: dict[str, dict[str, int]] = self._shop.get("/pricing")["prices"]

