@@ -152,7 +152,7 @@ def funds_pauses(mode: Mode) -> Iterator[timedelta]:
     return chain(FUNDS_PAUSES[mode], repeat(timedelta(minutes=15)))
 
 
-NOTICE_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=10))
+NOTICE_PAUSES = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 10, 20, 30, 60, 120, 300, 600))
 """Pauses while a rail's notice waits for its object's own workflow to learn the same by asking; then hourly."""
 
 
