@@ -197,11 +197,8 @@ def build_worker(parts: Parts) -> Worker:
     )
 
 
-def build_background_worker(parts: Parts) -> Worker | None:
-    """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing.
-
-    None while nothing runs there.
-    """
+def build_background_worker(parts: Parts) -> Worker:
+    """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing."""
     notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
     activities: list[Callable[..., Any]] = [
         LedgerPeriodActivities(parts.pool).extend_ledger_periods,
@@ -212,8 +209,6 @@ def build_background_worker(parts: Parts) -> Worker | None:
         watch.deliver_alerts,
         parts.webhook_activities.deliver_webhooks,
     ]
-    if not BACKGROUND_WORKFLOWS and not activities:
-        return None
     return Worker(
         parts.client,
         task_queue=BACKGROUND_QUEUE,
@@ -231,9 +226,9 @@ async def running_workers(
 ) -> AsyncIterator[None]:
     """Run the workers of these queues until the block is left; one process serves both unless told otherwise."""
     async with contextlib.AsyncExitStack() as stack:
-        if BACKGROUND_QUEUE in queues and (background := build_background_worker(parts)) is not None:
+        if BACKGROUND_QUEUE in queues:
             await ensure_schedules(parts.client, SCHEDULES)
-            await stack.enter_async_context(background)
+            await stack.enter_async_context(build_background_worker(parts))
             await stack.enter_async_context(waking(parts.client, parts.pool))
         if PAYMENTS_QUEUE in queues:
             await stack.enter_async_context(build_worker(parts))
