@@ -23,7 +23,7 @@ from domain.ledger import AuditDraft, EventDraft, Posting, Record, RecordKind
 from domain.money import AMOUNT_MINOR_MAX
 from domain.timestamps import rfc3339
 from domain.transfer import Transfer
-from ledger.balances import Axis, EntryRow, account_entries, balance_at
+from ledger.balances import Axis, Balance, EntryRow, account_entries, balance_at
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 
@@ -159,6 +159,13 @@ async def read_account(core: Core, scope: ReadScope, merchant: Merchant, account
     return row
 
 
+def watermark_header(balance: Balance) -> dict[str, str]:
+    """Return the header that says up to when nothing more can be recorded: it moves on, so no answer's body has it."""
+    watermark = rfc3339(balance.watermark)
+    assert watermark is not None
+    return {"Ledger-Watermark": watermark}
+
+
 @router.get("/accounts/{account_id}/balance", responses=schemas.reading(schemas.Balance))
 async def get_balance(
     account_id: str,
@@ -186,10 +193,10 @@ async def get_balance(
             "pending_credits": balance.pending_credits_minor,
             "available": balance.available_minor,
             "at": rfc3339(balance.at),
-            "watermark": rfc3339(balance.watermark),
             "axis": axis.value,
             "version": balance.version,
-        }
+        },
+        headers=watermark_header(balance),
     )
 
 

@@ -208,7 +208,7 @@ class Account(Shown):
 
 
 class Balance(Shown):
-    """An account's balance at an instant. Nothing more is recorded up to its watermark."""
+    """An account's balance at an instant."""
 
     account: str
     currency: str
@@ -217,7 +217,6 @@ class Balance(Shown):
     pending_credits: int
     available: int
     at: str
-    watermark: str
     version: int
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api import schemas
-from api.accounts import entry_document
+from api.accounts import entry_document, watermark_header
 from api.authentication import MerchantCaller
 from api.bodies import parse_at
 from api.context import CoreOf
@@ -40,7 +40,6 @@ class AccountStatement(schemas.Shown):
     axis: Literal["recorded", "effective"]
     opening: BalanceShown
     closing: BalanceShown
-    watermark: str
     moved: int
     entry_count: int
     data: list[schemas.EntryShown]
@@ -89,12 +88,12 @@ async def get_statement(
             "axis": axis.value,
             "opening": _shown(found.opening),
             "closing": _shown(found.closing),
-            "watermark": rfc3339(found.closing.watermark),
             "moved": found.moved_minor,
             "entry_count": found.entry_count,
             "data": [entry_document(entry) for entry in found.entries],
             "has_more": found.has_more,
-        }
+        },
+        headers=watermark_header(found.closing),
     )
 
 

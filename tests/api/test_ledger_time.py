@@ -1,7 +1,6 @@
 """The watermark over HTTP, and what is said of instants that left the book."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 
@@ -19,15 +18,14 @@ def instant(at: datetime) -> str:
 async def test_the_watermark_is_never_before_the_answer(shop: Shop) -> None:
     assert (await shop.post("/accounts", {"currency": "EUR", "id": "acct_mark"})).status_code == 201
     quiet = instant(datetime.now(UTC))
-    answers: list[Any] = [
-        await shop.get("/accounts/acct_mark/balance"),
-        await shop.get("/accounts/acct_mark/balance", at=quiet),
-        await shop.get("/accounts/acct_mark/balance", at=instant(datetime.now(UTC) + timedelta(days=1))),
-    ]
-    assert all(answer["at"] <= answer["watermark"] for answer in answers)
-    assert answers[1]["at"] == quiet and answers[2]["at"] < instant(datetime.now(UTC) + timedelta(hours=1))
-    page = await shop.get("/accounts/acct_mark/statement", **{"from": "2026-01-01T00:00:00Z"})
-    assert page["closing"]["at"] <= page["watermark"]
+    tomorrow = instant(datetime.now(UTC) + timedelta(days=1))
+    path = "/accounts/acct_mark/balance"
+    now, then, later = [await shop.send("GET", path, params=asked) for asked in ({}, {"at": quiet}, {"at": tomorrow})]
+    assert all(answer.json()["at"] <= answer.headers["Ledger-Watermark"] for answer in (now, then, later))
+    assert then.json()["at"] == quiet
+    assert later.json()["at"] < instant(datetime.now(UTC) + timedelta(hours=1))
+    page = await shop.send("GET", "/accounts/acct_mark/statement", params={"from": "2026-01-01T00:00:00Z"})
+    assert page.json()["closing"]["at"] <= page.headers["Ledger-Watermark"]
 
 
 async def test_an_archived_instant_is_gone(database: TestDatabase, shop: Shop) -> None:
