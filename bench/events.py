@@ -40,6 +40,9 @@ WITH, WITHOUT = "with events", "without"
 RATIO_MIN = 0.85
 """What the project promises: this share of the throughput remains when every change has its event."""
 
+JUDGED_IN_FLIGHT = IN_FLIGHT[-1]
+"""Where the promise is judged: where postings wait for the poster, so that it posts as much as it can."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsPlan:
