@@ -24,10 +24,11 @@ from embedded.processes import free_port, launch, log_tail, stop
 from embedded.temporal import EmbeddedTemporal
 from ledger.migrate import migrate
 
+# No example fails for being slow: machines are noisy, and what is timed is timed by the benchmarks.
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 # One run of CI repeats exactly on the same commit; developers' runs go on looking for new examples.
-hypothesis.settings.register_profile("ci", derandomize=True, database=None)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("here"), derandomize=True, database=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "ledgerline_template"
