@@ -31,6 +31,7 @@ check: $(VENV)/.dev
 	@echo 'format';           $(BIN)/ruff format --check -q .
 	@echo 'lint';             $(BIN)/ruff check -q .
 	@echo 'types';            $(BIN)/mypy --no-error-summary $(MODULES) $(wildcard $(PACKAGES)) tests/conftest.py
+	@MYPYPATH=sdk/python $(BIN)/mypy --no-error-summary -p ledgerline_sdk
 	@echo 'import contracts'; $(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	@echo 'fast tests';       exec $(BIN)/pytest $(wildcard tests/architecture tests/unit tests/replay)
 
