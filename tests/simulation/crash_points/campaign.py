@@ -196,12 +196,15 @@ class Campaign:
             if not self._lives.is_alive():
                 await self._live()
             context = await target.path.prepare(self._client, key) if target.path.prepare else {}
-            if self._lives.is_alive():
+            if len(self._walkers) >= WALKERS_MAX:
+                await self._rest()
+            self._last_words.unlink(missing_ok=True)
+            # A life that wrote its last words may be seen alive for a moment, and is then gone before it is armed.
+            with contextlib.suppress(ConnectionError, FileNotFoundError, ValueError):
+                await self._lives.order(
+                    arm=target.point, occurrence=target.occurrence, last_words=str(self._last_words)
+                )
                 break
-        if len(self._walkers) >= WALKERS_MAX:
-            await self._rest()
-        self._last_words.unlink(missing_ok=True)
-        await self._lives.order(arm=target.point, occurrence=target.occurrence, last_words=str(self._last_words))
         walker = asyncio.create_task(target.path.act(self._client, key, context))
         self._walkers.add(walker)
         walker.add_done_callback(lambda done: self._arrived(target, done))
@@ -213,4 +216,5 @@ class Campaign:
             self.report.unreached.append(str(target))
             self._lives.end()
         else:
+            self._lives.end()
             self.report.deaths += 1
