@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from domain.bank_facts import RailRemitted as RailRemitted
 from domain.fee_facts import ChargeSettled as ChargeSettled
 from domain.fee_facts import FeeTrueUp as FeeTrueUp
 from domain.fee_facts import RefundFeeReturned as RefundFeeReturned
@@ -362,4 +363,5 @@ Fact = (
     | OrphanReceived
     | OrphanReversed
     | DisputeWon
+    | RailRemitted
 )

@@ -315,6 +315,11 @@ def _dispute_won(book: _Book, fact: facts.DisputeWon) -> Iterable[Movement]:
         yield book.movement("fee-returned", "dispute_fee_returned", book.fees(), account, fee, past_limits=True)
 
 
+def _rail_remitted(book: _Book, fact: facts.RailRemitted) -> Iterable[Movement]:
+    bank, clearing = chart.safeguarding(fact.bank, book.currency, book.mode), book.clearing(fact.rail)
+    yield book.signed("remitted", "rail_remittance", bank, clearing, fact.amount_minor)
+
+
 _Rule = Callable[[_Book, Any], Iterable[Movement]]
 _RULES: dict[type, tuple[str, _Rule]] = {
     facts.ChargeAuthorized: ("charge_id", _charge_authorized),
@@ -343,5 +348,6 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.OrphanReceived: ("orphan_id", _orphan_received),
     facts.OrphanReversed: ("orphan_id", _orphan_reversed),
     facts.DisputeWon: ("dispute_id", _dispute_won),
+    facts.RailRemitted: ("remittance_id", _rail_remitted),
 }
 """The field that names the object, and the rule, for every fact there is (a test counts them)."""

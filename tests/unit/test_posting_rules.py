@@ -185,6 +185,14 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
             ("dp_1:fee-returned", FEES, OWNED, 15, POST, None, True),
         ],
     ),
+    (
+        facts.RailRemitted(remittance_id="rem_1", rail="alpha", bank="first", amount_minor=9000, currency="EUR"),
+        [("rem_1:remitted", "safeguarding:first:EUR:test", CLEARING, 9000, POST, None, True)],
+    ),
+    (
+        facts.RailRemitted(remittance_id="rem_2", rail="alpha", bank="first", amount_minor=-9000, currency="EUR"),
+        [("rem_2:remitted", CLEARING, "safeguarding:first:EUR:test", 9000, POST, None, True)],
+    ),
 ]
 
 
