@@ -10,6 +10,7 @@ import time
 from enum import StrEnum
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 ACCOUNT_ID = re.compile(r"^acct_[a-z0-9_]{1,60}$")
 
 
@@ -32,11 +33,11 @@ def new_identifier(prefix: str) -> str:
 def encode_base32(number: int, length: int) -> str:
     """Return `number` in lower-case Crockford base32, left-padded with zeros to `length`."""
     assert 0 <= number < 32**length
-    digits = []
-    for _ in range(length):
-        number, digit = divmod(number, 32)
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))
+    pairs = []
+    for _ in range(0, length, 2):
+        pairs.append(_PAIRS[number & 1023])
+        number >>= 10
+    return "".join(reversed(pairs))[-length:]
 
 
 def workflow_id(merchant_id: str, mode: Mode, idempotency_key: str) -> str:

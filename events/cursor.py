@@ -22,7 +22,7 @@ _AFTER = (
 )
 _ONE = f"SELECT {_COLUMNS} FROM events e WHERE e.id = %(id)s"
 _LAST = (
-    "SELECT coalesce(max(last_sequence), 0) AS last_sequence FROM event_sequences"
+    "SELECT coalesce(max(sequence), 0) AS last_sequence FROM events"
     " WHERE merchant_id = %(merchant_id)s AND mode = %(mode)s"
 )
 CHAIN_BEGINNING = "00" * 32

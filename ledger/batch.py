@@ -74,7 +74,6 @@ def prepare(posting: Posting, sign: Sign | None) -> Prepared:
     ruled = _ruled_movements(posting)
     movements = posting.movements + ruled
     fingerprints = tuple(_fingerprint(movement) for movement in movements)
-    positions = {record.id: position for position, record in reversed(list(enumerate(posting.records)))}
     return Prepared(
         posting=posting,
         movements=movements,
@@ -85,7 +84,7 @@ def prepare(posting: Posting, sign: Sign | None) -> Prepared:
         records=tuple(_record_text(record) for record in posting.records),
         events=tuple(
             (
-                positions[event.object_id],
+                next(position for position, record in enumerate(posting.records) if record.id == event.object_id),
                 _text(id=new_identifier("evt"), type=event.type, object_id=event.object_id, version=event.version),
             )
             for event in posting.events

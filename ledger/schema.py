@@ -208,14 +208,6 @@ idempotency_keys = Table(
     _text("workflow_id", null=True),
     _instant("created_at"),
 )
-event_sequences = Table(
-    "event_sequences",
-    metadata,
-    _text("merchant_id", key=True),
-    _text("mode", key=True),
-    _big("last_sequence"),
-    _bytes("last_hash", null=True),
-)
 events = Table(
     "events",
     metadata,

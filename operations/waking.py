@@ -34,7 +34,8 @@ _CLAIM = f"""
     WHERE c.id IN (
         SELECT w.id FROM webhook_cursors w
         JOIN webhook_endpoints e ON e.id = w.endpoint_id AND e.status = 'enabled'
-        LEFT JOIN event_sequences s ON s.merchant_id = w.merchant_id AND s.mode = w.mode
+        CROSS JOIN LATERAL (SELECT max(v.sequence) AS last_sequence FROM events v
+            WHERE v.merchant_id = w.merchant_id AND v.mode = w.mode) s
         WHERE w.kind = 'live' AND w.busy_until <= clock_timestamp() AND (
             (s.last_sequence > w.sequence AND coalesce(w.next_attempt_at, '-infinity') <= clock_timestamp())
             OR EXISTS (SELECT FROM webhook_deliveries d

@@ -115,7 +115,6 @@ EVERYTHING = (
     "holds",
     "hold_changes",
     "idempotency_keys",
-    "event_sequences",
     "events",
     "audit_records",
     "charges",

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from domain.identifiers import (
     ACCOUNT_ID,
+    ALPHABET,
     Mode,
     account_code,
     capture_operation,
@@ -31,6 +32,13 @@ def test_ids_are_prefixed_unique_and_sort_by_time() -> None:
 @given(st.integers(0, 32**26 - 1), st.integers(0, 32**26 - 1))
 def test_base32_keeps_the_order_of_numbers(one: int, other: int) -> None:
     assert (one < other) == (encode_base32(one, 26) < encode_base32(other, 26))
+
+
+@given(st.integers(1, 30), st.data())
+def test_base32_says_the_number_in_as_many_digits_as_asked(length: int, data: st.DataObject) -> None:
+    number = data.draw(st.integers(0, 32**length - 1))
+    said = encode_base32(number, length)
+    assert len(said) == length and sum(ALPHABET.index(one) * 32**n for n, one in enumerate(reversed(said))) == number
 
 
 def test_the_names_that_idempotency_rests_on() -> None:

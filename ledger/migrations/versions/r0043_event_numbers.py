@@ -1,4 +1,4 @@
-"""Events of a batch are written with less work: what a posting pays for its event is most of what it costs."""
+"""Events are numbered from their own last row: no counter to lock and write beside them."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SQL = Path(__file__).parent.parent / "sql" / "events.sql"
 
 
 def upgrade() -> None:
-    """Replace the function; what it writes is the same."""
+    """Replace what read the counter, and drop it; numbers and hashes stay as they are."""
     run(SQL.read_text(encoding="utf-8"))
 
 
