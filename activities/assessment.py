@@ -126,6 +126,7 @@ class AssessmentActivities(AssessmentPort):
             attempts_max=policy.attempts_max,
             tries_left=left,
             authorization_windows={option.rail: authorization_seconds(option.rail, facts.brand) for option in route},
+            final_on_approval=self._router.final_on_approval(route),
         )
 
     def _assess_risk(self, charge: Charge, facts: DecisionFacts) -> RiskAssessment:

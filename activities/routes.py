@@ -66,6 +66,10 @@ class Router:
         self._costs: LearnedCosts = {}
         self._refresher: asyncio.Task[None] | None = None
 
+    def final_on_approval(self, route: Sequence[RouteOption]) -> tuple[str, ...]:
+        """Return the rails of a route whose money is final with their approval."""
+        return tuple(option.rail for option in route if self._rails.profile(option.rail).final_funds)
+
     async def start(self) -> None:
         """Read the odds once and keep them fresh until `stop`."""
         self._refresher = asyncio.create_task(self._keep_fresh(), name="approval odds")

@@ -188,7 +188,8 @@ class ChargeWorkflow(HearsRails):
         taken, _ = await writer.claim(writer.charge, request.claim, actor=f"{request.actor}: {request.note}")
         if taken:
             return key_conflict()
-        finding = persons_finding(request.outcome, by=request.actor, evidence=request.note)
+        final = writer.charge.attempts[-1].rail in writer.terms.final_on_approval
+        finding = persons_finding(request.outcome, by=request.actor, evidence=request.note, final_funds=final)
         if writer.charge.status is ChargeStatus.UNKNOWN:
             self._finding = finding
         elif charge_states.awaits_rail(writer.charge):

@@ -46,10 +46,13 @@ class Resolution:
     asked: Inquiries
 
 
-def persons_finding(outcome: str, *, by: str, evidence: str) -> Finding:
-    """Return a person's finding (`approved` or `declined`) as the answer the rail never gave."""
+def persons_finding(outcome: str, *, by: str, evidence: str, final_funds: bool = False) -> Finding:
+    """Return a person's finding (`approved` or `declined`) as the answer the rail never gave.
+
+    `final_funds`: the rail's approvals are final; what others approve is settled by their own word later.
+    """
     if outcome == "approved":
-        answer = RailAnswer(outcome=Outcome.APPROVED, final_funds=True, detail=f"resolved by {by}")
+        answer = RailAnswer(outcome=Outcome.APPROVED, final_funds=final_funds, detail=f"resolved by {by}")
     else:
         assert outcome == "declined", outcome
         answer = RailAnswer(

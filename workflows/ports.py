@@ -42,6 +42,7 @@ class AssessedCharge:
     `tries_left`: how many attempts the card's scheme lets be declined before it may not be tried any more.
     `authorization_windows`: seconds by rail, where it differs from `authorization_seconds`.
     `start_abandoned`: the client was told that this start came to nothing, so it must.
+    `final_on_approval`: the rails of the route whose money is final with their approval.
     """
 
     charge: Charge
@@ -54,6 +55,7 @@ class AssessedCharge:
     start_abandoned: bool = False
     tries_left: int | None = None
     authorization_windows: dict[str, int] = field(default_factory=dict)
+    final_on_approval: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

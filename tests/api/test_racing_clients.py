@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.api.conftest import Shop, World
 from tests.api.relay import notices_about, tell
+from tests.conftest import TestDatabase
 
 Document = dict[str, Any]
 SEEDS = int(os.environ.get("RACES", "3"))
@@ -132,12 +134,58 @@ async def test_refunds_racing_behind_a_dispute_return_nothing_more(
     await real_shop.post(f"/accounts/{charge['account']}/fund", {"amount": 100_000})
     (notice,) = await notices_about(rails_sandbox, charge["id"])
     assert (await tell(real_world, notice)).is_success
-    deadline = asyncio.get_running_loop().time() + 30
-    while not (await real_shop.get("/disputes", charge=charge["id"]))["data"]:
-        assert asyncio.get_running_loop().time() < deadline, "the chargeback was never booked"
-        await asyncio.sleep(0.1)
+    await disputed(real_shop, charge["id"])
     answers = await asyncio.gather(
         *(real_shop.post("/refunds", {"charge": charge["id"], "amount": amount}) for amount in (4_000, 2_000, 1, 1))
     )
     assert {answer.status_code for answer in answers} == {422}
     assert (await truth_of(rails_sandbox))[charge["id"]]["refund"] == 0
+
+
+@pytest.mark.timeout(180)
+async def test_refunds_racing_a_chargeback_return_no_more_than_it_leaves(
+    real_world: World, real_shop: Shop, rails_sandbox: str, database: TestDatabase
+) -> None:
+    """A chargeback always posts; a refund is granted only if its money was set aside before that."""
+    dice = random.Random(17)
+    body = {"amount": 4_000, "currency": "EUR", "source": "tok_disputed"}
+    charges = [(await real_shop.post("/charges", body)).json() for _ in range(6)]
+    await real_shop.post(f"/accounts/{charges[0]['account']}/fund", {"amount": 100_000})
+
+    async def refund(charge: str, amount: int) -> None:
+        await asyncio.sleep(dice.uniform(0, STAGGER_SECONDS_MAX))
+        answer = await real_shop.post("/refunds", {"charge": charge, "amount": amount})
+        assert answer.status_code in (201, 422), answer.text
+
+    async def race(charge: str) -> None:
+        (notice,) = await notices_about(rails_sandbox, charge)
+        refunds = (refund(charge, dice.choice((4_000, 2_000, 1_500))) for _ in range(4))
+        await asyncio.gather(tell(real_world, notice), *refunds)
+
+    await asyncio.gather(*(race(charge["id"]) for charge in charges))
+    truth = await truth_of(rails_sandbox)
+    for charge in charges:
+        dispute = await disputed(real_shop, charge["id"])
+        refunds = (await real_shop.get("/refunds", charge=charge["id"], limit=100))["data"]
+        returned = [one for one in refunds if one["status"] == "succeeded"]
+        assert sum(one["amount"] for one in returned) == truth[charge["id"]]["refund"] <= 4_000
+        taken_at = moved_at(database, dispute["id"], "chargeback")
+        assert all(moved_at(database, one["id"], "refund_hold") < taken_at for one in returned)
+
+
+def moved_at(database: TestDatabase, reference: str, kind: str) -> int:
+    """The place of an object's movement in the order of commits."""
+    with psycopg.connect(database.admin_url) as connection:
+        query = "SELECT id FROM movements WHERE reference = %s AND kind = %s"
+        ((movement,),) = connection.execute(query, (reference, kind)).fetchall()
+    return int(movement)
+
+
+async def disputed(shop: Shop, charge: str) -> Document:
+    """The dispute of a charge, once there is one."""
+    deadline = asyncio.get_running_loop().time() + 30
+    while True:
+        if disputes := (await shop.get("/disputes", charge=charge))["data"]:
+            return dict(disputes[0])
+        assert asyncio.get_running_loop().time() < deadline, "the chargeback was never booked"
+        await asyncio.sleep(0.1)

@@ -171,6 +171,7 @@ class FakeAssessment(AssessmentPort):
     decision: RiskDecision = RiskDecision.ALLOW
     authorization_seconds: int = 604_800
     tries_left: int | None = None
+    final_on_approval: tuple[str, ...] = ()
 
     @activity.defn(name="assess_charge")
     async def assess_charge(self, request: AssessCharge) -> AssessedCharge:
@@ -190,6 +191,7 @@ class FakeAssessment(AssessmentPort):
             fee_fixed_minor=40,
             authorization_seconds=self.authorization_seconds,
             tries_left=self.tries_left,
+            final_on_approval=self.final_on_approval,
         )
 
     @activity.defn(name="plan_payout")

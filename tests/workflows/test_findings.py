@@ -52,6 +52,21 @@ async def test_refunds_and_payouts_end_by_a_persons_finding(world: World, kind: 
     assert len(world.rails.orders) == 1
 
 
+@pytest.mark.parametrize(("final", "status"), [(("alpha",), "settled"), ((), "captured")])
+async def test_a_person_finds_that_money_was_taken_not_that_it_is_final(
+    world: World, final: tuple[str, ...], status: str
+) -> None:
+    """Where funds come by file, what a person found approved still waits for them (semantics rule 28)."""
+    world.rails.script = silent
+    world.rails.inquiry_script = lambda inquiry, call: UNKNOWN
+    world.assessment.final_on_approval = final
+    charge = world.charge()
+    handle = await world.start(charge)
+    await status_is(world, charge.id, "unknown")
+    answer = await handle.execute_update(ChargeWorkflow.resolve, finding(charge.id), id="k2")
+    assert answer.document is not None and answer.document["status"] == status
+
+
 async def test_a_capture_that_nobody_tells_about_ends_by_a_persons_finding(world: World) -> None:
     """The charge stays authorized while its capture waits; the finding captures it."""
     world.rails.script = lambda request, call: UNKNOWN if request.flow is Flow.CAPTURE else approve(request, call)
