@@ -61,6 +61,7 @@ class WebhookActivities(WebhookPort):
             if delivery.disable is None:
                 return report
             await self._disable(endpoint.id, endpoint.merchant_id, delivery.disable)
+            await self._deliveries.close(endpoint)
             return replace(report, ended=True)
         finally:
             beating.cancel()

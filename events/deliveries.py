@@ -31,6 +31,7 @@ _TAKE = (
     f"UPDATE webhook_cursors SET lease = %(lease)s, busy_until = {_NOW} + make_interval(secs => {LEASE_SECONDS})"
     " WHERE id = %(endpoint)s"
 )
+_RELEASE = "UPDATE webhook_cursors SET lease = NULL WHERE id = %s AND lease = coalesce(%s, lease)"
 _HOLD = (
     f"UPDATE webhook_cursors SET busy_until = {_NOW} + make_interval(secs => {LEASE_SECONDS}),"
     f" last_success_at = CASE WHEN %(success)s THEN {_NOW} ELSE last_success_at END,"
@@ -152,7 +153,7 @@ class DeliveryBook:
         self._sealer = sealer
 
     async def open(self, endpoint_id: str, lease: str, now: datetime) -> Endpoint | None:
-        """Take the endpoint's lease and return it; None when it is not sent to any more.
+        """Take the endpoint's lease and return it; None when it is not sent to any more, and nobody has its lease then.
 
         Raises:
             psycopg.OperationalError: the database is away. Retryable.
@@ -160,6 +161,7 @@ class DeliveryBook:
         async with self._pool.connection() as connection, connection.transaction():
             rows = await _rows(connection, _ENDPOINT, (endpoint_id,))
             if not rows or rows[0]["status"] != "enabled":
+                await connection.execute(_RELEASE, (endpoint_id, None))
                 return None
             await connection.execute(_TAKE, {"lease": lease, "endpoint": endpoint_id})
         row, document = rows[0], rows[0]["document"]
@@ -244,6 +246,11 @@ class DeliveryBook:
         if row is None:
             raise LeaseLostError(endpoint.id)
         return int(row[0]), None if row[1] is None else max(0.0, float(row[1]))
+
+    async def close(self, endpoint: Endpoint) -> None:
+        """Say that nobody delivers to the endpoint any more. Idempotent; a later lease stays."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_RELEASE, (endpoint.id, endpoint.lease))
 
     async def _events(
         self,

@@ -1,4 +1,4 @@
-"""Waking the delivery of webhooks: who has something to be sent, and nobody sending it?
+"""Waking the delivery of webhooks: who has something to be sent, and nobody sending it? Whose run must end?
 
 Looks at the database a few times a second, in every process that serves queue `background`; no charge
 ever waits for it, and after a crash the next look finds whatever was left. Several processes share
@@ -33,16 +33,17 @@ _CLAIM = f"""
     UPDATE webhook_cursors c SET busy_until = clock_timestamp() + make_interval(secs => {CLAIM_SECONDS})
     WHERE c.id IN (
         SELECT w.id FROM webhook_cursors w
-        JOIN webhook_endpoints e ON e.id = w.endpoint_id AND e.status = 'enabled'
+        JOIN webhook_endpoints e ON e.id = w.endpoint_id
         CROSS JOIN LATERAL (SELECT max(v.sequence) AS last_sequence FROM events v
             WHERE v.merchant_id = w.merchant_id AND v.mode = w.mode) s
-        WHERE w.kind = 'live' AND w.busy_until <= clock_timestamp() AND (
-            (s.last_sequence > w.sequence AND coalesce(w.next_attempt_at, '-infinity') <= clock_timestamp())
+        WHERE w.kind = 'live' AND w.busy_until <= clock_timestamp() AND CASE WHEN e.status <> 'enabled'
+            THEN w.lease IS NOT NULL
+            ELSE (s.last_sequence > w.sequence AND coalesce(w.next_attempt_at, '-infinity') <= clock_timestamp())
             OR EXISTS (SELECT FROM webhook_deliveries d
                 WHERE d.endpoint_id = w.endpoint_id AND d.queued AND d.next_attempt_at <= clock_timestamp())
             OR EXISTS (SELECT FROM webhook_cursors r
                 WHERE r.endpoint_id = w.endpoint_id AND r.kind = 'replay' AND r.sequence < r.until_sequence
-                AND coalesce(r.next_attempt_at, '-infinity') <= clock_timestamp()))
+                AND coalesce(r.next_attempt_at, '-infinity') <= clock_timestamp()) END
         LIMIT {ENDPOINTS_PER_LOOK} FOR UPDATE OF w SKIP LOCKED)
     RETURNING c.endpoint_id, c.merchant_id, c.mode
 """

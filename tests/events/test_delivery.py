@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from domain.identifiers import Mode
 from domain.webhooks import RETRY_DELAYS_SECONDS
 from tests.events.conftest import Delivery, until
 from tests.events.receiver import OK, Received, Receiver, Reply
+from workflows.webhook_delivery import webhook_workflow_id
 
 
 async def deliveries(delivery: Delivery, endpoint: dict[str, Any], **query: Any) -> list[dict[str, Any]]:
@@ -120,6 +122,21 @@ async def test_410_disables_with_a_notice_and_enabling_again_loses_nothing(
     await until(lambda: last in receiver.sequences)
     first_time = list(dict.fromkeys(receiver.sequences))
     assert first_time == list(range(1, last + 1))
+
+
+async def test_the_run_of_an_endpoint_ends_with_it(delivery: Delivery, receiver: Receiver, temporal: Any) -> None:
+    """Nobody finds a run in Temporal's UI that waits for what never comes."""
+    endpoint = await delivery.endpoint(receiver.url)
+    await delivery.happen(2)
+    last = await delivery.last_sequence()
+    await until(lambda: last in receiver.sequences)
+    await delivery.shop.send("PATCH", f"/webhook_endpoints/{endpoint['id']}", json={"status": "disabled"})
+    run = (await Client.connect(temporal.address)).get_workflow_handle(webhook_workflow_id(endpoint["id"]))
+
+    async def ended() -> bool:
+        return (await run.describe()).status is WorkflowExecutionStatus.COMPLETED
+
+    await until(ended)
 
 
 async def test_a_hanging_endpoint_does_not_slow_the_others(delivery: Delivery, receiver: Receiver) -> None:
