@@ -17,6 +17,9 @@ Document = dict[str, Any]
 METHODS = ("get", "post", "put", "patch", "delete")
 JSON_TYPE, PROBLEM_TYPE = "application/json", "application/problem+json"
 KEY_PATTERN = r"^[ -~]{1,255}$"
+HEADER_KEY_PATTERN = r"^[!-~]([ -~]{0,253}[!-~])?$"
+"""A key as a header: HTTP takes blanks off either end."""
+
 
 REFUSALS = {
     400: "The request is malformed or lacks its idempotency key.",
@@ -133,7 +136,7 @@ def body(model: type[BaseModel], media_type: str = JSON_TYPE) -> Document:
         "in": "header",
         "required": False,
         "description": "1-255 printable ASCII characters; or the body field `idempotency_key`. One is required.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": KEY_PATTERN},
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": HEADER_KEY_PATTERN},
     }
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     required = any(field.is_required() for field in model.model_fields.values())
