@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from domain.ledger import Movement, Phase, Posting, PostingResult, RefundGuard, RefusalCode
@@ -44,12 +44,12 @@ class Wish:
 class Order:
     """A posting as drawn."""
 
-    wishes: tuple[Wish, ...]
-    claim: tuple[int, int] | None
-    charge: tuple[int, int, bool] | None
-    refund: tuple[int, int, int] | None
-    opens_late: bool
-    repeats: int | None
+    wishes: tuple[Wish, ...] = ()
+    claim: tuple[int, int] | None = None
+    charge: tuple[int, int, bool] | None = None
+    refund: tuple[int, int, int] | None = None
+    opens_late: bool = False
+    repeats: int | None = None
 
 
 WISHES = st.builds(
@@ -171,9 +171,8 @@ async def play(bench: Bench, poster: Poster, world: World, batches: list[list[Or
             code = answer.refusal.code if answer.refusal else None
             if posting.key in known:
                 assert answer.duplicate and answer.entries == known[posting.key].entries
-            elif posting.key in codes:
-                assert code == codes[posting.key]
-            else:
+            elif posting.key not in codes or code != codes[posting.key]:
+                # A refusal is not remembered: what was handed in twice is judged together, or later by the books then.
                 codes[posting.key] = code
                 assert code == model.post(posting), (posting, answer)
                 if code is None:
@@ -195,6 +194,7 @@ async def play(bench: Bench, poster: Poster, world: World, batches: list[list[Or
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches=BATCHES)
+@example(batches=[[Order(refund=(0, 0, 1)), Order(charge=(0, 1, False)), Order(repeats=1)]])
 def test_postings_do_what_the_model_does(bench: Bench, batches: list[list[Order]]) -> None:
     """Refusals, balances, what is pending and every running balance, batched or one by one."""
     for poster in bench.posters:
