@@ -31,6 +31,7 @@ from activities.ledger_periods import LedgerPeriodActivities
 from activities.rail_notices import NoticeActivities
 from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
+from activities.reconciliation import ReconciliationActivities
 from activities.records import RecordActivities
 from activities.routes import Router
 from activities.watching import WatchActivities, WatchTerms
@@ -45,14 +46,18 @@ from events.sending import Sender
 from ledger.posting import Poster
 from logs import configure_logging
 from operations.alert_receivers import AlertReceivers
+from operations.file_intake import FileIntake
 from operations.notice_delivery import NoticeDelivery
 from operations.notice_store import NoticeStore
 from operations.rail_inbox import RailInbox
+from operations.reconciliation import Reconciler
+from operations.reconciliation_store import ReconciliationStore
 from operations.schedules import ensure_schedules
 from operations.waking import waking
 from rails.configuration import read_configurations
 from rails.health import RailHealth
 from rails.registry import Rails, build_rails
+from reconciliation.terms import TermsFile
 from risk.model import RiskModel
 from settings import Settings
 from vault.custodian import FileCustodian
@@ -89,6 +94,8 @@ class Parts:
     webhook_activities: WebhookActivities
     webhook_secrets: WebhookSecrets
     inbox: RailInbox
+    files: FileIntake
+    reconciler: Reconciler
     records: RecordActivities
 
 
@@ -134,6 +141,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         webhooks, secrets = await _open_webhooks(stack, settings, pool, poster)
         delivery = NoticeDelivery(pool=pool, temporal=client, book=poster)
         inbox = RailInbox(rails=rails, store=NoticeStore(pool), delivery=delivery)
+        files = ReconciliationStore(pool)
         yield Parts(
             settings=settings,
             client=client,
@@ -151,6 +159,15 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             webhook_activities=webhooks,
             webhook_secrets=secrets,
             inbox=inbox,
+            files=FileIntake(store=files, book=poster, temporal=client, rails=rails),
+            reconciler=Reconciler(
+                store=files,
+                book=poster,
+                temporal=client,
+                inbox=inbox,
+                rails=rails,
+                terms=TermsFile(settings.reconciliation_path),
+            ),
             records=RecordActivities(pool),
         )
 
@@ -200,6 +217,7 @@ def build_worker(parts: Parts) -> Worker:
 def build_background_worker(parts: Parts) -> Worker:
     """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing."""
     notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
+    reconciliation = ReconciliationActivities(parts.reconciler, parts.files)
     activities: list[Callable[..., Any]] = [
         LedgerPeriodActivities(parts.pool).extend_ledger_periods,
         notices.collect_rail_notices,
@@ -208,6 +226,9 @@ def build_background_worker(parts: Parts) -> Worker:
         watch.prove_books,
         watch.deliver_alerts,
         parts.webhook_activities.deliver_webhooks,
+        reconciliation.match_lines,
+        reconciliation.close_file,
+        reconciliation.resume_files,
     ]
     return Worker(
         parts.client,

@@ -117,6 +117,7 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
             quote=previews.quote,
             score=previews.score,
             inbox=parts.inbox,
+            files=parts.files,
             challenge_secret=read_secret(settings.challenge_secret_path),
             public_url=settings.api_url,
             secrets=parts.webhook_secrets,
