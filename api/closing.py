@@ -1,8 +1,8 @@
-"""Closing an exception by a person's decision: one commit of the decision, its money, its event and its audit record."""
+"""Closing an exception by a person's decision: one commit of it, its money, its event and its audit record."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from api.context import Core
 from api.errors import Problem
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 class Decision:
     """What a person decided, and why. `amount_minor` is signed: what the rail's side has more, or less."""
 
-    action: str
+    action: Literal["approved", "declined", "accept", "write_off", "credit_account"]
     note: str
     account: str | None = None
     amount_minor: int | None = None
@@ -69,7 +69,7 @@ async def _commit(core: Core, asked: KeyedRequest, row: Row, decision: Decision)
 
 
 def _facts(asked: KeyedRequest, exception: Document, decision: Decision) -> tuple[Fact, ...]:
-    if decision.action not in ("accept", "write_off", "credit_account"):
+    if decision.action in ("approved", "declined"):
         allowed = ", ".join(ACTIONS[exception["kind"]])
         raise Problem(422, "action_not_possible", f"A {exception['kind']} takes {allowed}.", param="action")
     if decision.action == "credit_account" and asked.merchant.merchant_id == PLATFORM:
@@ -112,8 +112,7 @@ def _posting(asked: KeyedRequest, row: Row, decision: Decision, facts: tuple[Fac
 
 def _settlement(asked: KeyedRequest, exception: Document, decision: Decision) -> Settlement | None:
     """Return the settlement that follows: the charge's own amount with the line's fee; the rest was dealt with."""
-    differs = exception["kind"] == "line_differs" and exception.get("line_kind") == "capture"
-    if not differs or decision.action == "accept" or not exception["subject"].startswith("ch_"):
+    if not exception.get("settles_charge") or decision.action == "accept":
         return None
     return Settlement(
         charge_id=exception["subject"],

@@ -118,7 +118,7 @@ class ReconciliationLine(schemas.Shown):
     openapi_extra=schemas.body(FileUpload, "multipart/form-data"),
 )
 async def upload_file(request: Request, principal: Caller, core: CoreOf) -> Response:
-    """Take a file and reconcile it. Idempotent on its content; the key is optional. A file that is not whole is refused.
+    """Take a file and reconcile it. Idempotent on its content. A file that is not whole is refused.
 
     In live mode only an administrator hands files in: whoever is paid by them must not write them.
     """

@@ -329,11 +329,11 @@ def _rail_adjusted(book: _Book, fact: facts.RailAdjusted) -> Iterable[Movement]:
 
 def _drift_credited(book: _Book, fact: facts.DriftCredited) -> Iterable[Movement]:
     pots = {
-        Pot.RAIL: lambda: book.clearing(fact.party),
-        Pot.SUSPENSE: book.suspense,
-        Pot.BANK: lambda: chart.safeguarding(fact.party, book.currency, book.mode),
+        Pot.RAIL: book.clearing(fact.party),
+        Pot.SUSPENSE: book.suspense(),
+        Pot.BANK: chart.safeguarding(fact.party, book.currency, book.mode),
     }
-    yield book.movement("credited", "drift_credit", pots[fact.source](), book.owned(fact.account), fact.amount_minor)
+    yield book.movement("credited", "drift_credit", pots[fact.source], book.owned(fact.account), fact.amount_minor)
 
 
 _Rule = Callable[[_Book, Any], Iterable[Movement]]

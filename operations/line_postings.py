@@ -216,14 +216,18 @@ def line_exception(file: OpenFile, outcome: Outcome) -> Posting:
     """Return the commit that opens a line's exception, for the merchant whose order it is about."""
     line, ruling = outcome.line, outcome.ruling
     assert ruling.kind is not None
+    nobodys = line.kind is LineKind.ENTRY and ruling.kind is DriftKind.LINE_UNKNOWN
     document: Document = {
         "kind": ruling.kind.value,
         "subject": outcome.subject or line_id(file.id, line.number),
-        "rail": line.rail or None,
+        "rail": None if nobodys else line.rail,
         "bank": file.party if line.kind is LineKind.ENTRY else None,
         "reference": line.reference,
         "line_kind": line.kind.value,
         "rail_fee": line.fee_minor,
+        "settles_charge": line.kind is LineKind.CAPTURE
+        and ruling.kind is DriftKind.LINE_DIFFERS
+        and outcome.prior is None,
         "amount": abs(line.net_minor),
         "currency": line.currency,
         "expected": ruling.expected_minor,
@@ -303,8 +307,9 @@ def _facts(file: OpenFile, outcome: Outcome) -> tuple[Fact, ...]:
     line, ruling = outcome.line, outcome.ruling
     own_id = line_id(file.id, line.number)
     facts: list[Fact] = []
-    first_word = ruling.kind is not DriftKind.LINE_CORRECTED and ruling.status is not LineStatus.DUPLICATE
-    if line.kind is LineKind.ENTRY and line.rail and line.net_minor and first_word:
+    unheard = (DriftKind.LINE_CORRECTED, DriftKind.LINE_UNKNOWN)
+    taken = ruling.status is not LineStatus.DUPLICATE and ruling.kind not in unheard
+    if line.kind is LineKind.ENTRY and line.net_minor and taken:
         facts.append(
             RailRemitted(
                 remittance_id=own_id,

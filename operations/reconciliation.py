@@ -310,4 +310,5 @@ def _side_of(line: StatementLine, known: _Known) -> BookSide | None:
         return side
     disputes = known.disputes.get(side.object_id, [])
     same = [one for one in disputes if one.document["amount"] == -line.gross_minor]
-    return (same or disputes or [None])[-1]
+    found = same or disputes
+    return found[-1] if found else None

@@ -69,7 +69,8 @@ WHERE merchant_id = %(merchant)s AND mode = %(mode)s AND document ->> 'rail' = %
 _SPAN = "SELECT min(document ->> 'booked_at') AS first, max(document ->> 'booked_at') AS last"
 _SPAN += " FROM reconciliation_lines WHERE file_id = %(file)s"
 _COUNTS = """
-SELECT count(*) FILTER (WHERE status = 'matched') AS matched, count(*) FILTER (WHERE status = 'exception') AS exceptions,
+SELECT count(*) FILTER (WHERE status = 'matched') AS matched,
+    count(*) FILTER (WHERE status = 'exception') AS exceptions,
     count(*) FILTER (WHERE status = 'duplicate') AS duplicates,
     count(*) FILTER (WHERE (document ->> 'late')::boolean) AS late
 FROM reconciliation_lines WHERE file_id = %(file)s

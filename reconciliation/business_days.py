@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 
 def business_day(instant: datetime, zone: str, cut_off: time | None) -> date:
-    """Return the day an instant counts to. `cut_off`: the local time from which it is the next day's; None: midnight."""
+    """Return the day an instant counts to. From local `cut_off` on (None: midnight) it is the next one."""
     day = instant.astimezone(ZoneInfo(zone)).date()
     return day + timedelta(days=1) if instant >= day_end(day, zone, cut_off) else day
 

@@ -157,14 +157,14 @@ def _contradiction(line: StatementLine, side: BookSide) -> str | None:
         return f"The sign of its gross is not a {line.kind}'s."
     if _OBJECTS.get(line.kind, "dispute") != side.kind:
         return f"Its order is a {side.kind}."
-    if document.get("rail") != line.rail:
-        return f"{document.get('rail')} had carried it out."
     if document["currency"] != line.currency:
         return f"The {side.kind} is in {document['currency']}."
     if status == "authorized" and document.get("amount_captured"):
         return None
     if status not in _DONE[side.kind] and status not in _UNDER_WAY.get(side.kind, ()):
         return f"The {side.kind} is {status}."
+    if status in _DONE[side.kind] and document["rail"] != line.rail:
+        return f"{document['rail']} had carried it out."
     if line.kind is LineKind.CAPTURE:
         known = document.get("settlements") or []
         if known and all(one["reference"] != line.reference for one in known):

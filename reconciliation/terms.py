@@ -1,4 +1,4 @@
-"""What was agreed with each rail about its files: cut-off, zone, tolerance, grace. A TOML file, read again when it changes.
+"""What was agreed with each rail about its files. A TOML file, read again when it changes.
 
 [card_gamma]
 zone = "Europe/Berlin"
