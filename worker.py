@@ -141,7 +141,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         webhooks, secrets = await _open_webhooks(stack, settings, pool, poster)
         delivery = NoticeDelivery(pool=pool, temporal=client, book=poster)
         inbox = RailInbox(rails=rails, store=NoticeStore(pool), delivery=delivery)
-        files = ReconciliationStore(pool)
         yield Parts(
             settings=settings,
             client=client,
@@ -159,14 +158,9 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             webhook_activities=webhooks,
             webhook_secrets=secrets,
             inbox=inbox,
-            files=FileIntake(store=files, book=poster, temporal=client, rails=rails),
+            files=FileIntake(store=ReconciliationStore(pool), book=poster, temporal=client, rails=rails),
             reconciler=Reconciler(
-                store=files,
-                book=poster,
-                temporal=client,
-                inbox=inbox,
-                rails=rails,
-                terms=TermsFile(settings.reconciliation_path),
+                ReconciliationStore(pool), poster, client, inbox, rails, TermsFile(settings.reconciliation_path)
             ),
             records=RecordActivities(pool),
         )

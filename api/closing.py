@@ -69,7 +69,7 @@ async def _commit(core: Core, asked: KeyedRequest, row: Row, decision: Decision)
 
 
 def _facts(asked: KeyedRequest, exception: Document, decision: Decision) -> tuple[Fact, ...]:
-    if decision.action in ("approved", "declined"):
+    if decision.action == "approved" or decision.action == "declined":
         allowed = ", ".join(ACTIONS[exception["kind"]])
         raise Problem(422, "action_not_possible", f"A {exception['kind']} takes {allowed}.", param="action")
     if decision.action == "credit_account" and asked.merchant.merchant_id == PLATFORM:

@@ -71,7 +71,6 @@ class Reconciler:
 
     def __init__(
         self,
-        *,
         store: ReconciliationStore,
         book: BookWriter,
         temporal: Client,

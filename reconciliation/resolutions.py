@@ -117,7 +117,7 @@ def _amount(exception: Document, wanted: Resolution) -> int:
     if amount is None:
         detail = "The exception states no difference: name the `amount` that the rail's side has more, or less."
         raise ResolutionRefusedError("amount_required", detail, "amount")
-    most = max(abs(stated or 0), abs(exception.get("amount") or 0))
+    most = abs(stated or exception.get("amount") or 0)
     if amount == 0 or abs(amount) > most or (stated and (amount < 0) != (stated < 0)):
         raise ResolutionRefusedError("amount_invalid", f"`amount` is within the {most} it is about.", "amount")
     return amount

@@ -1,6 +1,7 @@
 """Zones and cut-offs: every instant counts to exactly one business day, also when the clocks change."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,8 @@ ZONES = st.sampled_from([BERLIN, "America/New_York", "Australia/Lord_Howe", "Asi
 
 def test_rule_30_the_cut_off_of_the_rails_zone_decides_the_day() -> None:
     cut = time(23)
-    before, after = (datetime(2026, 11, 22, *at, tzinfo=UTC) for at in ((21, 59, 59, 999_999), (22, 0)))
+    after = datetime(2026, 11, 22, 22, tzinfo=UTC)
+    before = after - timedelta(microseconds=1)
     assert business_day(before, BERLIN, cut) == date(2026, 11, 22)
     assert business_day(after, BERLIN, cut) == date(2026, 11, 23)
     assert business_day(after, "UTC", cut) == date(2026, 11, 22)
@@ -51,7 +53,7 @@ def test_rule_30_late_is_booked_for_a_later_day_than_due() -> None:
     assert terms.is_late(datetime(2026, 11, 23, 22, 0, tzinfo=UTC), moved)
 
 
-def test_terms_are_read_from_their_file_and_again_when_it_changes(tmp_path) -> None:
+def test_terms_are_read_from_their_file_and_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "reconciliation.toml"
     terms = TermsFile(path)
     assert terms.of("card_gamma") == RailTerms() and terms.of("x").tolerance("EUR") == 0
