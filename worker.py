@@ -94,8 +94,6 @@ class Parts:
     webhook_activities: WebhookActivities
     webhook_secrets: WebhookSecrets
     inbox: RailInbox
-    files: FileIntake
-    reconciler: Reconciler
     records: RecordActivities
 
 
@@ -158,10 +156,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             webhook_activities=webhooks,
             webhook_secrets=secrets,
             inbox=inbox,
-            files=FileIntake(store=ReconciliationStore(pool), book=poster, temporal=client, rails=rails),
-            reconciler=Reconciler(
-                ReconciliationStore(pool), poster, client, inbox, rails, TermsFile(settings.reconciliation_path)
-            ),
             records=RecordActivities(pool),
         )
 
@@ -211,7 +205,7 @@ def build_worker(parts: Parts) -> Worker:
 def build_background_worker(parts: Parts) -> Worker:
     """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing."""
     notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
-    reconciliation = ReconciliationActivities(parts.reconciler, parts.files)
+    reconciliation = ReconciliationActivities(reconciler_of(parts), files_of(parts))
     activities: list[Callable[..., Any]] = [
         LedgerPeriodActivities(parts.pool).extend_ledger_periods,
         notices.collect_rail_notices,
@@ -256,6 +250,19 @@ def read_secret(path: Path) -> bytes:
         return path.read_text("utf-8").strip().encode()
     except FileNotFoundError:
         return b""
+
+
+def files_of(parts: Parts) -> FileIntake:
+    """Return what takes files of rails and banks in."""
+    return FileIntake(
+        store=ReconciliationStore(parts.pool), book=parts.poster, temporal=parts.client, rails=parts.rails
+    )
+
+
+def reconciler_of(parts: Parts) -> Reconciler:
+    """Return what matches files with the books, under the terms agreed with each rail."""
+    terms = TermsFile(parts.settings.reconciliation_path)
+    return Reconciler(ReconciliationStore(parts.pool), parts.poster, parts.client, parts.inbox, parts.rails, terms)
 
 
 def watch_of(parts: Parts) -> WatchActivities:

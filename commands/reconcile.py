@@ -8,15 +8,12 @@ from urllib.parse import quote
 
 import httpx
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from commands.configured import running_instance, settings_or_exit
 from domain.money import format_amount
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-COLUMNS = ("line", "kind", "reference", "net", "status", "about", "exception", "why")
 WAIT_SECONDS_MAX = 600.0
 
 
@@ -69,7 +66,7 @@ def _answer(answer: httpx.Response) -> dict[str, Any]:
 def _show(api: httpx.Client, document: dict[str, Any], *, all_lines: bool) -> None:
     names = ("lines", "matched", "exceptions", "duplicates", "missing", "late")
     print(f"{document['id']} {document['status']}: " + ", ".join(f"{document[name]} {name}" for name in names))
-    table, after, more = Table(*COLUMNS, box=None, pad_edge=False), 0, True
+    after, more = 0, True
     while more:
         query: dict[str, str | int] = {"after": after, "limit": 100}
         if not all_lines:
@@ -78,8 +75,7 @@ def _show(api: httpx.Client, document: dict[str, Any], *, all_lines: bool) -> No
         more = page["has_more"]
         for line in page["data"]:
             after = line["number"]
-            net = format_amount(line["net"], line["currency"])
-            told = (line["kind"], line["reference"], net, line["status"], line["subject"], line["exception"])
-            table.add_row(str(after), *(str(one or "-") for one in told), line["detail"] or "")
-    if table.row_count:
-        Console(soft_wrap=True).print(table)
+            net, about = format_amount(line["net"], line["currency"]), line["exception"] or line["subject"] or "-"
+            print(f"{after:>6}  {line['status']:<9}  {line['kind']:<10}  {line['reference']}  {net}  {about}")
+            if line["detail"]:
+                print(f"        {line['detail']}")

@@ -191,6 +191,6 @@ def line_id(file_id: str, number: int) -> str:
     return derived_id("line", file_id, str(number))
 
 
-def line_key(rail: str, reference: str) -> str:
+def line_key(file_format: FileFormat, party: str, reference: str) -> str:
     """Return the key that the first line with this reference claims for ever; merchants cannot use it."""
-    return f"line:{rail}:{reference}"
+    return f"line:{file_format}:{party}:{reference}"

@@ -151,7 +151,7 @@ def line_posting(file: OpenFile, outcome: Outcome, together: tuple[Posting, ...]
     )
     repeats = status is LineStatus.DUPLICATE or outcome.ruling.kind is DriftKind.LINE_CORRECTED
     claim = KeyClaim(
-        key=line_key(file.party, line.reference),
+        key=line_key(file.format, file.party, line.reference),
         fingerprint=line.content_hash,
         route=f"/v1/reconciliation/files/{file.id}",
         request={},
@@ -209,6 +209,10 @@ def exception_of(file: OpenFile, outcome: Outcome) -> str | None:
     """Return the id of the exception about a line."""
     if outcome.exception_id is not None or outcome.ruling.status is not LineStatus.EXCEPTION:
         return outcome.exception_id
+    if outcome.ruling.kind is DriftKind.LINE_CORRECTED:
+        # However often the other content comes, it is one exception.
+        scope = (file.merchant_id, file.mode.value, file.format.value, file.party)
+        return derived_id("exc", *scope, outcome.line.reference, outcome.line.content_hash)
     return derived_id("exc", line_id(file.id, outcome.line.number))
 
 

@@ -52,6 +52,8 @@ from reconciliation.terms import TermsFile
 
 PAGE = 200
 FILES_CACHED_MAX = 2
+LINES_AT_ONCE_MAX = 32
+"""What leaves room for charges at the same workers and connections."""
 SETTLED_WITHIN_SECONDS = 5.0
 """How long a line waits for its charge's settlement to be in the books; it follows by itself after that."""
 
@@ -85,6 +87,7 @@ class Reconciler:
         self._rails = rails
         self._terms = terms
         self._read: dict[str, Any] = {}
+        self._room = asyncio.Semaphore(LINES_AT_ONCE_MAX)
 
     async def match_page(self, file_id: str, after: int) -> tuple[int, bool]:
         """Give the next lines their outcomes; return the last one's number and whether there are no more. Idempotent.
@@ -98,7 +101,7 @@ class Reconciler:
         done = await self._store.outcomes(file_id, [line.number for line in page])
         for turn in in_turns(line for line in page if line.number not in done):
             known = await self._look_up(file, turn)
-            await asyncio.gather(*(self._match(file, line, known) for line in turn))
+            await asyncio.gather(*(self._match_in_room(file, line, known) for line in turn))
         return after + len(page), after + len(page) >= len(file.statement.lines)
 
     async def close(self, file_id: str) -> float | None:
@@ -152,7 +155,7 @@ class Reconciler:
     async def _look_up(self, file: OpenFile, turn: Sequence[StatementLine]) -> _Known:
         scope, rail = _scope(file), file.party
         corrected = [line.corrects for line in turn if line.corrects]
-        keys = [line_key(rail, reference) for reference in (*(line.reference for line in turn), *corrected)]
+        keys = [_key(file, reference) for reference in (*(line.reference for line in turn), *corrected)]
         holders = await self._store.holders(scope, keys)
         corrections = await self._store.corrections(scope, rail, corrected)
         sides = await self._store.sides(scope, rail, sorted({line.order for line in turn if line.order}))
@@ -161,6 +164,10 @@ class Reconciler:
         }
         disputes = await self._store.disputes(scope, sorted(charged_back))
         return _Known(holders=holders, corrections=corrections, sides=sides, disputes=disputes)
+
+    async def _match_in_room(self, file: OpenFile, line: StatementLine, known: _Known) -> None:
+        async with self._room:
+            await self._match(file, line, known)
 
     async def _match(self, file: OpenFile, line: StatementLine, known: _Known) -> None:
         outcome = await self._judge(file, line, known)
@@ -194,14 +201,14 @@ class Reconciler:
         terms = self._terms.of(line.rail or file.party)
         tolerance = terms.tolerance(line.currency)
         day = terms.day(line.booked_at)
-        repeated = known.holders.get(line_key(file.party, line.reference))
+        repeated = known.holders.get(_key(file, line.reference))
         if repeated is not None:
             return Outcome(line=line, ruling=rule_on_repeat(line, repeated), prior=repeated, day=day)
         side = _side_of(line, known)
         if line.kind is LineKind.ENTRY:
             return Outcome(line=line, ruling=await self._rule_on_entry(file, line, tolerance), day=day)
         if line.corrects:
-            first = known.holders.get(line_key(file.party, line.corrects))
+            first = known.holders.get(_key(file, line.corrects))
             prior = known.corrections.get(line.corrects, first)
             ruling = rule_on_correction(line, prior, tolerance)
             if ruling is not None:
@@ -250,7 +257,7 @@ class Reconciler:
         assert side is not None
         notice = InboundNotice(
             rail=line.rail,
-            event_id=f"line:{line.reference}",
+            event_id=f"line:{line.reference}:{side.rail_key}",
             kind=InboundKind.OUTCOME,
             rail_key=side.rail_key,
             answer=RailAnswer(outcome=RailOutcome.APPROVED),
@@ -296,6 +303,10 @@ def in_turns(lines: Iterable[StatementLine]) -> Iterable[list[StatementLine]]:
         seen |= names
     if turn:
         yield turn
+
+
+def _key(file: OpenFile, reference: str) -> str:
+    return line_key(file.format, file.party, reference)
 
 
 def _scope(file: OpenFile) -> Scope:
