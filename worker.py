@@ -260,8 +260,13 @@ def files_of(parts: Parts) -> FileIntake:
 
 
 def reconciler_of(parts: Parts) -> Reconciler:
-    """Return what matches files with the books, under the terms agreed with each rail."""
+    """Return what matches files with the books, under the terms agreed with each rail.
+
+    Raises:
+        ValueError: the file of terms is not what it should be. Retryable, once somebody has put it right.
+    """
     terms = TermsFile(parts.settings.reconciliation_path)
+    terms.of("")
     return Reconciler(ReconciliationStore(parts.pool), parts.poster, parts.client, parts.inbox, parts.rails, terms)
 
 
