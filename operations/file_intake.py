@@ -2,14 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
 
 from domain.book import BookWriter
 from domain.identifiers import Mode
 from domain.ledger import AuditDraft, KeyClaim, Posting, PostingResult, RefusalCode
-from domain.reconciliation import FileFormat, FileOffer, FileRefusedError
+from domain.reconciliation import FileFormat, FileOffer, FileRefusedError, Statement
 from operations.line_postings import file_posting
 from operations.reconciliation_store import ReconciliationStore
 from operations.starting_once import start_once
@@ -17,6 +17,9 @@ from rails.registry import Rails
 from reconciliation.formats import read_statement
 from workflows.policies import BACKGROUND_QUEUE
 from workflows.reconciliation import ReconcileFile, ReconciliationWorkflow
+
+AHEAD_MAX = timedelta(days=7)
+"""How far ahead a file may date its lines: banks book on the next business day, over long weekends too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class FileIntake:
         if offer.format is FileFormat.ACQUIRER_CSV:
             self._check_rail(offer)
         statement = await asyncio.to_thread(read_statement, offer.content, offer.format, offer.party)
+        _check_times(statement)
         await self._store.keep_content(offer.file_id, offer.content)
         result = await self._book.post(file_posting(offer, statement, claim))
         if _taken(result):
@@ -85,6 +89,15 @@ class FileIntake:
             self._rails.profile(offer.party).sandbox is not (offer.mode is Mode.TEST)
         ):
             raise FileRefusedError("unknown_rail", f"No rail of this name settles in {offer.mode} mode.")
+
+
+def _check_times(statement: Statement) -> None:
+    """Refuse a file that tells of a time to come: what it covers would be looked for there, and by no later file."""
+    told = [line.booked_at for line in statement.lines]
+    if statement.covers_until is not None:
+        told.append(statement.covers_until)
+    if told and max(told) > datetime.now(UTC) + AHEAD_MAX:
+        raise FileRefusedError("timestamp_invalid", f"The file tells of times more than {AHEAD_MAX.days} days ahead.")
 
 
 def _taken(result: PostingResult) -> bool:

@@ -88,6 +88,8 @@ def instant_of(text: str, line: int, *, name: str = "booked_at") -> datetime:
         instant = datetime.fromisoformat(text)
         if instant.tzinfo is None or len(text) < 20:
             raise ValueError("no offset")
+        if not 2000 <= instant.year < 2200:
+            raise FileRefusedError("timestamp_invalid", f"`{name}` is in another century.", line)
         return instant.astimezone(UTC)
     except (ValueError, OverflowError):
         detail = f"`{name}` is a date-time with its offset: 2026-11-22T10:15:00+01:00."

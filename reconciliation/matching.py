@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.identifiers import Mode
+from domain.money import AMOUNT_MINOR_MAX
 from domain.reconciliation import DriftKind, LineKind, LineStatus, StatementLine
 
 Document = Mapping[str, Any]
@@ -169,8 +170,6 @@ def _contradiction(line: StatementLine, side: BookSide) -> str | None:
         known = document.get("settlements") or []
         if known and all(one["reference"] != line.reference for one in known):
             return f"{known[-1]['reference']} had settled the charge."
-        if abs(line.fee_minor) > line.gross_minor:
-            return "Its fee is more than its gross."
     return None
 
 
@@ -185,6 +184,8 @@ def _compared(line: StatementLine, side: BookSide, tolerance_minor: int) -> Ruli
         detail = f"The books have {abs(expected)} of the {side.kind}, the file {abs(line.gross_minor)}."
         return _drift(DriftKind.LINE_DIFFERS, detail, expected, line.gross_minor)
     if line.kind is LineKind.CAPTURE:
+        if abs(line.fee_minor) > expected:
+            return _drift(DriftKind.LINE_CONTRADICTS, "Its fee is more than the charge.", 0, line.net_minor)
         # The fee is posted with the charge's settlement.
         return _matched(expected, line.gross_minor, adjust_minor=difference, effect=Effect.SETTLE)
     effect = Effect.TELL if under_way else Effect.NONE
@@ -192,6 +193,8 @@ def _compared(line: StatementLine, side: BookSide, tolerance_minor: int) -> Ruli
 
 
 def _matched(expected: int, actual: int, *, adjust_minor: int, effect: Effect = Effect.NONE) -> Ruling:
+    if abs(adjust_minor) > AMOUNT_MINOR_MAX:
+        return _drift(DriftKind.LINE_CONTRADICTS, "It is more than any amount taken.", expected, actual)
     return Ruling(
         status=LineStatus.MATCHED,
         expected_minor=expected,

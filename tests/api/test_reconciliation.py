@@ -303,6 +303,8 @@ async def test_bad_files_are_refused_and_nothing_of_them_is_taken(world: World, 
     whole = whole_file([said(charge)])
     truncated = whole[: whole.rindex(b"trailer")]
     assert_problem(await upload(shop, truncated), 422, "file_truncated")
+    ahead = whole_file([said(charge, booked_at=now(days=8))])
+    assert_problem(await upload(shop, ahead), 422, "timestamp_invalid")
     assert_problem(await upload(shop, whole, party="no_rail"), 422, "unknown_rail")
     assert_problem(await upload(shop, whole, form="camt"), 422, "format_invalid")
     assert_problem(await upload(shop, whole, fields={"x": "1"}), 422, "unknown_field")

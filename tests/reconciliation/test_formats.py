@@ -75,6 +75,7 @@ def test_rule_30_a_file_whose_trailer_does_not_add_up_is_refused() -> None:
         (b",EUR,2026", b",EURO,2026", "unknown_currency"),
         (b"10:15:00+01:00", b"10:15:00", "zone_missing"),
         (b"2026-11-22T10", b"2026-11-31T10", "zone_missing"),
+        (b"2026-11-22T10", b"9999-11-22T10", "timestamp_invalid"),
         (b"capture,", b"sale,", "line_invalid"),
         (b"g-1", b"", "line_invalid"),
         (b"g-1", b"g 1", "line_invalid"),
