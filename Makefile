@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := activities api audit bench commands domain embedded events ledger operations rails risk vault workflows
+PACKAGES := activities api audit bench commands domain embedded events ledger operations rails reconciliation risk vault workflows
 MODULES := $(wildcard *.py)
 
 help:

@@ -21,6 +21,7 @@ COMMANDS = {
     "replay": "replay a workflow's history against today's code and print its timeline",
     "ledger": "show the ledger's periods and archive the oldest",
     "verify": "check the books: trial balance zero, every balance the sum of its entries",
+    "reconcile": "hand in a file of a rail or a bank and print what came of it",
     "stuck": "list everything that is not in a final state, and what it waits for",
     "watch": "what the invariant watch found, and letting stopped payouts go again",
     "risk": "train the risk model",

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         description="TOML with one line for each rail that is switched on beside the sandbox's; "
         "default <home>/rails.toml, which need not exist.",
     )
+    reconciliation_file: Path | None = Field(
+        default=None,
+        description="TOML with what was agreed with each rail about its files: zone, cut-off, tolerance, grace; "
+        "default <home>/reconciliation.toml, which need not exist. Read again when it changes.",
+    )
     codec_keys_file: Path | None = Field(
         default=None,
         description="Keys that encrypt Temporal payloads, made by the codec if missing and the same for every process; "
@@ -164,6 +169,11 @@ class Settings(BaseSettings):
     def rails_path(self) -> Path:
         """The rails' configuration in effect."""
         return self.rails_file or self.home / "rails.toml"
+
+    @property
+    def reconciliation_path(self) -> Path:
+        """The terms of reconciliation in effect."""
+        return self.reconciliation_file or self.home / "reconciliation.toml"
 
     @property
     def codec_keys_path(self) -> Path:

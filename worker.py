@@ -31,6 +31,7 @@ from activities.ledger_periods import LedgerPeriodActivities
 from activities.rail_notices import NoticeActivities
 from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
+from activities.reconciliation import ReconciliationActivities
 from activities.records import RecordActivities
 from activities.routes import Router
 from activities.watching import WatchActivities, WatchTerms
@@ -45,14 +46,18 @@ from events.sending import Sender
 from ledger.posting import Poster
 from logs import configure_logging
 from operations.alert_receivers import AlertReceivers
+from operations.file_intake import FileIntake
 from operations.notice_delivery import NoticeDelivery
 from operations.notice_store import NoticeStore
 from operations.rail_inbox import RailInbox
+from operations.reconciliation import Reconciler
+from operations.reconciliation_store import ReconciliationStore
 from operations.schedules import ensure_schedules
 from operations.waking import waking
 from rails.configuration import read_configurations
 from rails.health import RailHealth
 from rails.registry import Rails, build_rails
+from reconciliation.terms import TermsFile
 from risk.model import RiskModel
 from settings import Settings
 from vault.custodian import FileCustodian
@@ -200,6 +205,7 @@ def build_worker(parts: Parts) -> Worker:
 def build_background_worker(parts: Parts) -> Worker:
     """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing."""
     notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
+    reconciliation = ReconciliationActivities(reconciler_of(parts), files_of(parts))
     activities: list[Callable[..., Any]] = [
         LedgerPeriodActivities(parts.pool).extend_ledger_periods,
         notices.collect_rail_notices,
@@ -208,6 +214,9 @@ def build_background_worker(parts: Parts) -> Worker:
         watch.prove_books,
         watch.deliver_alerts,
         parts.webhook_activities.deliver_webhooks,
+        reconciliation.match_lines,
+        reconciliation.close_file,
+        reconciliation.resume_files,
     ]
     return Worker(
         parts.client,
@@ -241,6 +250,24 @@ def read_secret(path: Path) -> bytes:
         return path.read_text("utf-8").strip().encode()
     except FileNotFoundError:
         return b""
+
+
+def files_of(parts: Parts) -> FileIntake:
+    """Return what takes files of rails and banks in."""
+    return FileIntake(
+        store=ReconciliationStore(parts.pool), book=parts.poster, temporal=parts.client, rails=parts.rails
+    )
+
+
+def reconciler_of(parts: Parts) -> Reconciler:
+    """Return what matches files with the books, under the terms agreed with each rail.
+
+    Raises:
+        ValueError: the file of terms is not what it should be. Retryable, once somebody has put it right.
+    """
+    terms = TermsFile(parts.settings.reconciliation_path)
+    terms.of("")
+    return Reconciler(ReconciliationStore(parts.pool), parts.poster, parts.client, parts.inbox, parts.rails, terms)
 
 
 def watch_of(parts: Parts) -> WatchActivities:

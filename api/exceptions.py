@@ -3,11 +3,13 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
 from api import schemas
 from api.authentication import Caller, Merchant, Principal
-from api.bodies import FreeText, WriteRequest, read_body, validate
+from api.bodies import AccountId, FreeText, WriteRequest, read_body, validate
+from api.closing import Decision, close_exception
 from api.context import Core, CoreOf
 from api.errors import Problem, not_found
 from api.idempotency import check_same_request, find_key, keyed, read_key
@@ -16,6 +18,7 @@ from api.reading import Row, Statement
 from api.rendering import json_answer, list_answer
 from api.resolving import resolve_outcome
 from domain.identifiers import Mode
+from domain.money import AMOUNT_MINOR_MAX
 
 router = APIRouter(prefix="/v1/reconciliation", tags=["reconciliation"])
 
@@ -24,10 +27,17 @@ _SUBJECTS = {"ch": "charge", "re": "refund", "po": "payout"}
 
 
 class ResolveException(WriteRequest):
-    """A person's finding. `approved`: the rail did it; `declined`: it did not."""
+    """A person's finding. Of an unknown outcome `approved` (the rail did it) or `declined` (it did not).
 
-    action: Literal["approved", "declined"]
+    Of what does not fit: `accept` moves nothing, `write_off` takes the difference as the rail's cost,
+    `credit_account` gives what nobody was credited with to `account`. `amount` (signed: what the rail's side has
+    more, or less) where the exception states none, or a part of it.
+    """
+
+    action: Literal["approved", "declined", "accept", "write_off", "credit_account"]
     note: FreeText
+    account: AccountId | None = None
+    amount: Annotated[int, Field(ge=-AMOUNT_MINOR_MAX, le=AMOUNT_MINOR_MAX)] | None = None
 
 
 @router.get("/exceptions", responses=schemas.listing(schemas.ExceptionShown))
@@ -62,7 +72,10 @@ async def get_exception(exception_id: str, principal: Caller, core: CoreOf) -> R
     openapi_extra=schemas.body(ResolveException),
 )
 async def resolve_exception(exception_id: str, request: Request, principal: Caller, core: CoreOf) -> Response:
-    """End an unknown outcome by a person's finding; what it is about then goes on as if the rail had said so."""
+    """Close an exception by a person's decision: by whom, why and, where money moves, with a ledger transaction.
+
+    An unknown outcome goes on as if the rail had said so. In live mode only an administrator decides.
+    """
     body = await read_body(request)
     key = read_key(request, body)
     wanted = validate(ResolveException, body)
@@ -75,10 +88,18 @@ async def resolve_exception(exception_id: str, request: Request, principal: Call
     claimed = await find_key(core.reads, asked)
     if claimed is not None:
         check_same_request(asked, claimed)
+    if row["document"]["kind"] != "unknown_outcome":
+        decision = Decision(action=wanted.action, note=wanted.note, account=wanted.account, amount_minor=wanted.amount)
+        replayed = await close_exception(core, asked, row, decision, claimed=claimed is not None)
+        exception = await read_object(core.reads, principal.scope, "exception", exception_id)
+        return json_answer(exception, 200, {"Idempotent-Replayed": "true"} if replayed else None)
+    if wanted.action not in ("approved", "declined") or wanted.account is not None or wanted.amount is not None:
+        detail = "An unknown outcome was `approved` or `declined`, and nothing else is named."
+        raise Problem(422, "action_not_possible", detail, param="action")
     subject = row["document"]["subject"]
     kind = _SUBJECTS.get(subject.split("_", 1)[0])
-    if kind is None or row["document"]["kind"] != "unknown_outcome":
-        raise Problem(409, "exception_not_resolvable", "Only unknown outcomes are resolved by a finding.")
+    if kind is None:
+        raise Problem(409, "exception_not_resolvable", "Only charges, refunds and payouts have unknown outcomes.")
     if claimed is None:
         await resolve_outcome(core, asked, kind, subject, outcome=wanted.action, evidence=wanted.note)
     exception = await read_object(core.reads, merchant.scope, "exception", exception_id)
@@ -89,7 +110,7 @@ async def resolve_exception(exception_id: str, request: Request, principal: Call
 
 
 async def _exception_row(core: Core, principal: Principal, exception_id: str) -> Row:
-    sql = "SELECT merchant_id, mode, document FROM exceptions WHERE id = %(id)s"
+    sql = "SELECT id, merchant_id, mode, version, document FROM exceptions WHERE id = %(id)s"
     row = None
     if is_identifier(exception_id):
         row = await core.reads.first(principal.scope, Statement(sql, {"id": exception_id}))

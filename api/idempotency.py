@@ -18,7 +18,7 @@ from domain.canonical import canonical_json, fingerprint
 from domain.identifiers import workflow_id
 from domain.ledger import KeyClaim
 
-RESERVED_PREFIXES = ("dispute:", "notice:", "orphan:", "payout_of:", "payout_wait:")
+RESERVED_PREFIXES = ("dispute:", "line:", "notice:", "orphan:", "payout_of:", "payout_wait:", "settlement:")
 """Keys of what starts without a merchant's request; a merchant must not be able to take the place of one."""
 
 REFUNDED = (
@@ -53,6 +53,8 @@ _TABLES = {
     "exception": "exceptions",
     "fx_quote": "fx_quotes",
     "webhook_endpoint": "webhook_endpoints",
+    "reconciliation_file": "reconciliation_files",
+    "reconciliation_line": "reconciliation_lines",
 }
 ACCOUNT_DOCUMENT = (
     "jsonb_build_object('id', public_account({0}.code), 'object', 'account', 'status', {0}.status,"
@@ -62,7 +64,20 @@ ACCOUNT_DOCUMENT = (
 )
 """An account as shown, from its row."""
 
-_SHOWN = {"charge": CHARGE_DOCUMENT, "transfer": TRANSFER_DOCUMENT, "fx_quote": FX_QUOTE_DOCUMENT}
+EXCEPTION_DOCUMENT = (
+    "CASE WHEN {0}.document -> 'resolution' ->> 'amount' IS NOT NULL THEN jsonb_set({0}.document,"
+    """ '{{resolution,ledger_transaction}}', coalesce((SELECT to_jsonb('lt_' || lpad(t.id::text, 16, '0'))"""
+    " FROM ledger_transactions t WHERE t.key = {0}.id || ':' || {0}.version), 'null'::jsonb))"
+    " ELSE {0}.document END"
+)
+"""An exception as shown: the ledger transaction of its closing is read from the posting that closed it."""
+
+_SHOWN = {
+    "charge": CHARGE_DOCUMENT,
+    "transfer": TRANSFER_DOCUMENT,
+    "fx_quote": FX_QUOTE_DOCUMENT,
+    "exception": EXCEPTION_DOCUMENT,
+}
 
 
 def shown(kind: str) -> str:
@@ -179,8 +194,8 @@ def read_key(http: Request, body: Body) -> str:
         raise Problem(
             400,
             "idempotency_key_invalid",
-            "An idempotency key has 1 to 255 printable ASCII characters and does not begin with "
-            "`dispute:`, `notice:`, `orphan:`, `payout_of:` or `payout_wait:`.",
+            "An idempotency key has 1 to 255 printable ASCII characters and does not begin with one of "
+            f"{', '.join(f'`{prefix}`' for prefix in RESERVED_PREFIXES)}.",
             param="idempotency_key",
         )
     return key

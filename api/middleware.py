@@ -16,6 +16,8 @@ from api.metrics import HttpMetrics
 from domain.identifiers import new_identifier
 
 BODY_BYTES_MAX = 1_000_000
+FILE_BODY_BYTES_MAX = 16 * 1024 * 1024
+"""A settlement file of 50,000 lines, with room."""
 CODEC_BODY_BYTES_MAX = 8 * 1024 * 1024
 """Payloads the Temporal UI sends to be decoded; Temporal's own limits are far above ours."""
 
@@ -64,7 +66,7 @@ class Edge:
             await send(message)
 
         try:
-            most = CODEC_BODY_BYTES_MAX if scope["path"].startswith("/codec/") else BODY_BYTES_MAX
+            most = bytes_max(scope["path"])
             if declared_length(scope) > most:
                 await drain(receive, declared_length(scope))
                 raise BodyTooLargeError(most)
@@ -78,6 +80,13 @@ class Edge:
             await problem_response(problem, request_id)(scope, receive, send_with_id)
         finally:
             self._metrics.observe(scope, status, time.perf_counter() - started)
+
+
+def bytes_max(path: str) -> int:
+    """Return how long the body of a request to this path may be."""
+    if path.startswith("/codec/"):
+        return CODEC_BODY_BYTES_MAX
+    return FILE_BODY_BYTES_MAX if path == "/v1/reconciliation/files" else BODY_BYTES_MAX
 
 
 def declared_length(scope: Scope) -> int:

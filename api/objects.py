@@ -35,6 +35,8 @@ _TABLES = {
     "exception": "exceptions",
     "fx_quote": "fx_quotes",
     "webhook_endpoint": "webhook_endpoints",
+    "reconciliation_file": "reconciliation_files",
+    "reconciliation_line": "reconciliation_lines",
 }
 _FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.merchant_id"}
 

@@ -220,6 +220,18 @@ class Balance(Shown):
     version: int
 
 
+class ResolutionShown(Shown):
+    """How an exception was closed: `amount` is what moved, towards us positive, in `ledger_transaction`."""
+
+    action: Literal["accept", "write_off", "credit_account"]
+    note: str
+    actor: str
+    amount: int | None
+    account: str | None
+    ledger_transaction: str | None
+    resolved_at: str
+
+
 class ExceptionShown(Shown):
     """Something a person must look at."""
 
@@ -229,6 +241,12 @@ class ExceptionShown(Shown):
     status: Literal["open", "resolved"]
     subject: str
     detail: str
+    amount: int | None = None
+    currency: str | None = None
+    expected: int | None = None
+    actual: int | None = None
+    difference: int | None = None
+    resolution: ResolutionShown | None = None
 
 
 class PayoutStopShown(Shown):

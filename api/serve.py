@@ -32,7 +32,7 @@ from logs import configure_logging
 from rails.adapter import profile_document
 from rails.registry import Rails
 from settings import Settings
-from worker import Parts, open_parts, read_secret, running_workers
+from worker import Parts, files_of, open_parts, read_secret, running_workers
 
 _log = logging.getLogger("ledgerline.api")
 
@@ -117,6 +117,7 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
             quote=previews.quote,
             score=previews.score,
             inbox=parts.inbox,
+            files=files_of(parts),
             challenge_secret=read_secret(settings.challenge_secret_path),
             public_url=settings.api_url,
             secrets=parts.webhook_secrets,

@@ -15,8 +15,10 @@ from domain.book import BookWriter
 from domain.fx import RateSource
 from domain.identifiers import Mode
 from domain.inbound import InboundReceipt
+from domain.ledger import KeyClaim
 from domain.outcomes import OutcomeBoard
 from domain.rail import RouteOption
+from domain.reconciliation import FileOffer
 from domain.risk import RiskAssessment
 from events.recovery import Recovery
 
@@ -67,6 +69,37 @@ class RailInbox(Protocol):
         ...
 
 
+class ReceivedFile(Protocol):
+    """What became of a file that came in."""
+
+    @property
+    def file_id(self) -> str:
+        """The file's id, which follows from its content."""
+        ...
+
+    @property
+    def new(self) -> bool:
+        """Whether these bytes had not come before."""
+        ...
+
+    @property
+    def key_taken(self) -> bool:
+        """Whether the idempotency key belongs to another request; then nothing was stored."""
+        ...
+
+
+class FileIntake(Protocol):
+    """Takes files of rails and banks."""
+
+    async def take(self, offer: FileOffer, claim: KeyClaim | None = None) -> ReceivedFile:
+        """Store a file and have it reconciled; durable on return. Idempotent on its content.
+
+        Raises:
+            FileRefusedError: it is not whole, or cannot be read. Not retryable.
+        """
+        ...
+
+
 class QuoteRoute(Protocol):
     """Ranks the rails for a charge without making it."""
 
@@ -104,7 +137,7 @@ class Services:
     `reads` connects as `ledgerline_api` (row level security), `key_admin` as a role that may write
     merchants and API keys; both through psycopg. `challenge_secret` signs the sandbox's
     challenge pages. `secrets` seals what signs webhooks, `recovery` has them sent again.
-    Without an `inbox` no rail is listened to. `vault` is what `vault/route.py` serves.
+    Without an `inbox` no rail is listened to, without `files` none are taken. `vault` is what `vault/route.py` serves.
     Without `fx_rates` no exchange is quoted.
     """
 
@@ -121,6 +154,7 @@ class Services:
     secrets: EndpointSecrets
     recovery: Recovery
     inbox: RailInbox | None = None
+    files: FileIntake | None = None
     vault: Any = None
     codec_routes: APIRouter | None = None
     sync_budget_seconds: float = 10.0

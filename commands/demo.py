@@ -35,7 +35,7 @@ class Sandbox:
 
     def __init__(self, instance: Mapping[str, Any]) -> None:
         self.ui_url = instance.get("temporal_ui_url")
-        self._admin_key = instance["admin_key"]
+        self._admin_key, self._rails_url = instance["admin_key"], instance["rails_url"]
         self._client = httpx.Client(
             base_url=f"{instance['api_url']}/v1",
             headers={"Authorization": f"Bearer {instance['test_key']}"},
@@ -52,6 +52,13 @@ class Sandbox:
         """Read one document."""
         headers = {"Authorization": f"Bearer {self._admin_key}"} if admin else {}
         return self._document(self._client.get(path, params=parameters, headers=headers), (200,))
+
+    def settle_by_file(self, rail: str) -> Document:
+        """Fetch a sandbox rail's settlement file and hand it in; return what came of it."""
+        written = httpx.get(f"{self._rails_url}/rails/{rail}/settlement_file", timeout=30)
+        form = {"format": "acquirer_csv", "rail": rail}
+        files = {"file": ("settlement.csv", written.content)}
+        return self._document(self._client.post("/reconciliation/files", data=form, files=files), (200, 201, 202))
 
     def await_status(self, path: str, *wanted: str) -> Document:
         """Read an object until it has one of the statuses wanted."""
@@ -104,6 +111,7 @@ class Story:
         self.refund(charge)
         self.transfer()
         self.payout()
+        self.reconcile()
         self.balance_at(str(before_anything["at"]))
         self.trial_balance()
 
@@ -186,6 +194,18 @@ class Story:
         self._console.print(f"  {payout['id']}: {payout['status']} by {payout['rail']}")
         self._link(payout)
 
+    def reconcile(self) -> None:
+        """A rail that pays by file: captured, then settled by its line."""
+        self._title("A rail that pays later: its settlement file arrives")
+        body = {"amount": AMOUNT_MINOR, "currency": CURRENCY, "source": "tok_visa_4291", "rail": "card_gamma"}
+        charge = self._sandbox.post("/charges", body, "by_file")
+        self._console.print(f"  {charge['id']}: {charge['status']} by {charge['rail']}")
+        file = self._sandbox.settle_by_file("card_gamma")
+        charge = self._sandbox.await_status(f"/charges/{charge['id']}", "settled")
+        came_to = ("lines", "matched", "exceptions", "duplicates")
+        self._console.print(f"  {file['id']}: " + ", ".join(f"{file[name]} {name}" for name in came_to))
+        self._console.print(f"  {charge['id']}: {charge['status']}")
+
     def balance_at(self, instant: str) -> None:
         """An account's balance now and before all this."""
         self._title(f"The balance of {MERCHANT}, now and before this demo")
@@ -222,7 +242,7 @@ class Story:
 
 @app.command()
 def demo() -> None:
-    """Charge, fail over, step up, refund, transfer, pay out; then ask for balances and the trial balance."""
+    """Charge, fail over, step up, refund, transfer, pay out, reconcile; then ask for balances and the trial balance."""
     console = Console(highlight=False)
     try:
         Story(Sandbox(running_instance(settings_or_exit())), console).tell()

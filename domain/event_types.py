@@ -82,7 +82,11 @@ EVENT_TYPES: tuple[EventType, ...] = (
         lost="The bank decided against the merchant, or no evidence came in time: the money stays away.",
         closed="An inquiry ended without a chargeback; nothing had moved.",
     ),
-    *_types("exception", opened="Something does not fit and a person must look at it."),
+    *_types(
+        "exception",
+        opened="Something does not fit and a person must look at it.",
+        resolved="An exception is closed; `resolution` says by whom, how and why.",
+    ),
     *_types(
         "fx_quote",
         created="A rate is kept for one transfer.",

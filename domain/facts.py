@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Literal
 
 from domain.bank_facts import RailRemitted as RailRemitted
+from domain.drift_facts import DriftCredited as DriftCredited
+from domain.drift_facts import RailAdjusted as RailAdjusted
 from domain.fee_facts import ChargeSettled as ChargeSettled
 from domain.fee_facts import FeeTrueUp as FeeTrueUp
 from domain.fee_facts import RefundFeeReturned as RefundFeeReturned
@@ -364,4 +366,6 @@ Fact = (
     | OrphanReversed
     | DisputeWon
     | RailRemitted
+    | RailAdjusted
+    | DriftCredited
 )

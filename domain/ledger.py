@@ -98,6 +98,8 @@ class RecordKind(StrEnum):
     FX_QUOTE = "fx_quote"
     PAYOUT_STOP = "payout_stop"
     WEBHOOK_ENDPOINT = "webhook_endpoint"
+    RECONCILIATION_FILE = "reconciliation_file"
+    RECONCILIATION_LINE = "reconciliation_line"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from domain import facts
+from domain.drift_facts import Pot
 from domain.identifiers import Mode, account_code
 from domain.ledger import AccountOpening, Movement, Phase
 from ledger import chart
@@ -320,6 +321,21 @@ def _rail_remitted(book: _Book, fact: facts.RailRemitted) -> Iterable[Movement]:
     yield book.signed("remitted", "rail_remittance", bank, clearing, fact.amount_minor)
 
 
+def _rail_adjusted(book: _Book, fact: facts.RailAdjusted) -> Iterable[Movement]:
+    # A rail that owes 0.02 more than the books said has cost us 0.02 less.
+    owed = book.suspense() if fact.from_suspense else book.clearing(fact.rail)
+    yield book.signed("adjusted", "rail_adjustment", owed, book.rail_cost(fact.rail), fact.amount_minor)
+
+
+def _drift_credited(book: _Book, fact: facts.DriftCredited) -> Iterable[Movement]:
+    pots = {
+        Pot.RAIL: book.clearing(fact.party),
+        Pot.SUSPENSE: book.suspense(),
+        Pot.BANK: chart.safeguarding(fact.party, book.currency, book.mode),
+    }
+    yield book.movement("credited", "drift_credit", pots[fact.source], book.owned(fact.account), fact.amount_minor)
+
+
 _Rule = Callable[[_Book, Any], Iterable[Movement]]
 _RULES: dict[type, tuple[str, _Rule]] = {
     facts.ChargeAuthorized: ("charge_id", _charge_authorized),
@@ -349,5 +365,7 @@ _RULES: dict[type, tuple[str, _Rule]] = {
     facts.OrphanReversed: ("orphan_id", _orphan_reversed),
     facts.DisputeWon: ("dispute_id", _dispute_won),
     facts.RailRemitted: ("remittance_id", _rail_remitted),
+    facts.RailAdjusted: ("drift_id", _rail_adjusted),
+    facts.DriftCredited: ("drift_id", _drift_credited),
 }
 """The field that names the object, and the rule, for every fact there is (a test counts them)."""

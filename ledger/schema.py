@@ -193,6 +193,23 @@ exceptions = _records("exceptions")
 fx_quotes = _records("fx_quotes")
 payout_stops = _records("payout_stops")
 webhook_endpoints = _records("webhook_endpoints")
+reconciliation_files = _records("reconciliation_files")
+reconciliation_lines = _records(
+    "reconciliation_lines",
+    _generated("file_id", Text),
+    _generated("number", Integer),
+    _generated("rail", Text),
+    _generated("reference", Text),
+    _generated("batch", Text),
+    _generated("subject", Text),
+)
+reconciliation_contents = Table(
+    "reconciliation_contents",
+    metadata,
+    _text("file_id", key=True),
+    _bytes("content"),
+    _instant("received_at"),
+)
 vault_tokens = _records("vault_tokens")
 idempotency_keys = Table(
     "idempotency_keys",

@@ -28,6 +28,7 @@ async def start_once(
     merchant_id: str,
     shown: dict[str, Any],
     summary: str,
+    task_queue: str = PAYMENTS_QUEUE,
 ) -> bool:
     """Start a run that may exist once; False if it had been started before.
 
@@ -48,7 +49,7 @@ async def start_once(
             run,
             argument,
             id=run_id,
-            task_queue=PAYMENTS_QUEUE,
+            task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             search_attributes=TypedSearchAttributes(pairs),

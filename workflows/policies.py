@@ -54,6 +54,9 @@ SLOW_RAIL_HEARTBEAT = timedelta(seconds=10)
 COLLECTION_TIMEOUT = timedelta(minutes=10)
 """How long one round of the rails' inbox may take: a bank's files are many on a Monday."""
 
+MATCH_TIMEOUT = timedelta(minutes=5)
+"""A page of 200 lines, each a settlement and a posting: seconds, or longer where Temporal is busy."""
+
 RETRY_NEXT_ROUND = RetryPolicy(maximum_attempts=2)
 """What repeats by schedule needs no retries of its own beyond a worker that died: the next round is near."""
 

@@ -195,6 +195,7 @@ def dispute_posting(
 def suspense_exception(dispute: Dispute, event: str | None, since: datetime) -> Record:
     """Return the exception for money of a dispute whose account is closed: a person finds its owner."""
     exception_id = f"exc_{dispute.id}_{(event or 'money').replace('.', '_')}"
+    fee_moved = event != "dispute.won" or dispute.fee_returned_when_won
     document: dict[str, Any] = {
         "id": exception_id,
         "object": "exception",
@@ -203,6 +204,7 @@ def suspense_exception(dispute: Dispute, event: str | None, since: datetime) -> 
         "subject": dispute.id,
         "rail": dispute.rail,
         "amount": dispute.amount_minor,
+        "amount_in_suspense": dispute.amount_minor + (dispute.fee_minor if fee_moved else 0),
         "currency": dispute.currency,
         "detail": f"{event}: the account is closed, so the money is in suspense.",
         "since": rfc3339(since),

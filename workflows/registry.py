@@ -10,6 +10,7 @@ from workflows.orphan import OrphanWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
+from workflows.reconciliation import ReconciliationWorkflow, ResumeFilesWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.settlement import ChargeSettlementWorkflow
 from workflows.transfer import TransferWorkflow
@@ -34,4 +35,6 @@ BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     WatchBooksWorkflow,
     ProveBooksWorkflow,
     DeliverAlertsWorkflow,
+    ReconciliationWorkflow,
+    ResumeFilesWorkflow,
 )

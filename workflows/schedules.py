@@ -35,6 +35,12 @@ SCHEDULES: tuple[ScheduleRow, ...] = (
         every=timedelta(seconds=30),
     ),
     ScheduleRow(
+        id="reconciliation",
+        workflow="ResumeFilesWorkflow",
+        note="Starts the run of files that were stored by a process that died before it could.",
+        every=timedelta(minutes=1),
+    ),
+    ScheduleRow(
         id="ledger-watch",
         workflow="WatchBooksWorkflow",
         note="Keeps the invariant watch running; it looks every few seconds (LEDGERLINE_WATCH_SECONDS).",

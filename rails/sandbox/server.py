@@ -21,6 +21,7 @@ from rails.sandbox.callbacks import CallbackCourier
 from rails.sandbox.faults import INQUIRY, Fault, FaultPlan
 from rails.sandbox.networks import NETWORKS
 from rails.sandbox.orders import MalformedOrderError, Operation, Order, read_order
+from rails.sandbox.settlement_files import bank_statement, settlement_file
 from rails.sandbox.truth import KeyClosedError, OrderConflictError, Truth
 
 HOLD_SECONDS_MAX = 120.0
@@ -172,6 +173,15 @@ class SandboxRails:
             return _problem(422, str(error))
         return JSONResponse({"settled": self._truth.settle(rail, *price)})
 
+    async def write_file(self, request: Request) -> Response:
+        """`GET /rails/{rail}/settlement_file` and `/bank_statement`: all of it until now, as CSV."""
+        rail, write = request.path_params["rail"], request.path_params["file"]
+        writers = {"settlement_file": settlement_file, "bank_statement": bank_statement}
+        if rail not in NETWORKS or write not in writers:
+            return _problem(404, f"there is no {write} of {rail}")
+        text = writers[write](rail, self._truth.settled(rail), self._truth.now())
+        return Response(text, media_type="text/csv")
+
     async def tell_truth(self, request: Request) -> Response:
         """`GET /truth`: what was really done, for whoever compares the world's books with ours."""
         return JSONResponse(self._truth.document())
@@ -259,6 +269,7 @@ def build_app(truth: Truth, courier: CallbackCourier, faults: FaultPlan, refusin
     rails = SandboxRails(truth, faults, refusing_port)
     endpoints: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("POST", "/rails/{rail}/settle", rails.settle),
+        ("GET", "/rails/{rail}/{file}", rails.write_file),
         ("POST", "/rails/{rail}/{kind}", rails.place_order),
         ("GET", "/rails/{rail}/operations/{rail_key:path}", rails.inquire),
         ("POST", "/disputes/{dispute}/{step}", rails.decide_dispute),

@@ -36,6 +36,7 @@ from rails.sandbox.scenarios import (
     scenario_of_destination,
     scenario_of_token,
 )
+from rails.sandbox.settlement_files import Settled, lines_of
 
 Clock = Callable[[], float]
 
@@ -239,6 +240,22 @@ class Truth:
             fee = (captured * basis_points + 5_000) // 10_000 + fixed
             self.announce(settlement_of(operation, captured, fee, self._clock()))
         return len(due)
+
+    def settled(self, rail: str) -> list[Settled]:
+        """Return what a rail has done with money, line by line, at the price of `settle` unless told otherwise."""
+        return lines_of(
+            [one for one in self._operations.values() if one.rail == rail and not self._came_back(one, self._clock())],
+            [one for one in self._disputes.values() if one.rail == rail],
+            now=self._clock(),
+            captured=self._captured,
+            fee=lambda captured: (captured * 50 + 5_000) // 10_000 + 20,
+        )
+
+    def _captured(self, operation: Operation) -> tuple[int, float]:
+        """Return what was captured of an authorization, and when the last of it was."""
+        later = self._referring.get((operation.rail, operation.rail_key), ())
+        at = max((one.decided_at for one in later if one.kind == "capture"), default=operation.decided_at)
+        return self._standing(operation)[0], at
 
     def _refusal_by_balance(self, order: Order, original: Operation) -> str | None:
         captured, refunded, voided = self._standing(original)

@@ -29,7 +29,7 @@ from events.sealing import SecretSealer
 from ledger.posting import Poster
 from settings import Settings
 from vault.custodian import FileCustodian
-from worker import build_worker
+from worker import build_background_worker, build_worker
 
 CALLBACK_SECRET = b"callback secret of the tests"
 
@@ -184,8 +184,13 @@ async def shop(world: World) -> Shop:
 
 
 @contextlib.asynccontextmanager
-async def opened_world(database: Any, temporal: Any, rails_url: str, home: Path) -> AsyncIterator[World]:
-    """The API with its worker beside it, on a real Temporal server, database and rails. `home` may have rails.toml."""
+async def opened_world(
+    database: Any, temporal: Any, rails_url: str, home: Path, *, background: bool = False
+) -> AsyncIterator[World]:
+    """The API with its worker beside it, on a real Temporal server, database and rails.
+
+    `home` may have rails.toml and reconciliation.toml. `background`: with the worker of that queue, without schedules.
+    """
     (home / "secrets").mkdir(parents=True, mode=0o700)
     for name in ("callback_secret", "challenge_secret"):
         (home / "secrets" / name).write_bytes(CALLBACK_SECRET)
@@ -202,6 +207,8 @@ async def opened_world(database: Any, temporal: Any, rails_url: str, home: Path)
     async with contextlib.AsyncExitStack() as stack:
         app, parts = await stack.enter_async_context(open_app(settings))
         await stack.enter_async_context(build_worker(parts))
+        if background:
+            await stack.enter_async_context(build_background_worker(parts))
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         http = await stack.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url="http://api.test", timeout=30)

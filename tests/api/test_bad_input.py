@@ -217,6 +217,8 @@ async def test_idempotency_keys_missing_misshapen_and_contradicting(shop: Shop) 
         "orphan:alpha:1",
         "payout_of:ch_1",
         "payout_wait:ch_1",
+        "line:acquirer_csv:card_gamma:g-1",
+        "settlement:card_gamma:g-1:ch_1",
     ):
         answer = await shop.send("POST", "/charges", json=CHARGE, headers={"Idempotency-Key": key.encode("latin-1")})
         assert_problem(answer, 400, "idempotency_key_invalid", "idempotency_key")

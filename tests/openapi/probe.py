@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.shop import Shop, fresh_key
+from tests.reconciliation.files import Said, acquirer_file
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
@@ -60,7 +61,9 @@ def _make_objects(shop: Shop) -> dict[str, list[str]]:
     transfers = [shop.post("/transfers", {**move, "pending": pending}).json()["id"] for pending in (False, True, True)]
     pair = {"sell_currency": "EUR", "buy_currency": "USD", "sell_amount": 1000}
     quotes = [shop.post("/fx/quotes", pair, key=fresh_key()).json()["id"] for _ in range(2)]
+    files = [_file(shop, gross) for gross in (8420, 9000)]
     return {
+        "file": files,
         "account": accounts,
         "charge": charges,
         "refund": refunds,
@@ -70,3 +73,14 @@ def _make_objects(shop: Shop) -> dict[str, list[str]]:
         "event": [event["id"] for event in shop.get("/events", limit=20)["data"]],
         "exception": [exception["id"] for exception in shop.get("/reconciliation/exceptions")["data"]],
     }
+
+
+def _file(shop: Shop, gross: int) -> str:
+    """A rail's file about a charge of 84.20 EUR: one that agrees, or one that leaves an exception."""
+    charge = shop.charge("tok_visa_4291", rail="card_gamma").json()["id"]
+    content = acquirer_file([Said(reference=f"g-{charge}", order=f"{charge}:1", gross=gross)])
+    form = {"format": "acquirer_csv", "rail": "card_gamma"}
+    answer = shop.send("POST", "/v1/reconciliation/files", data=form, files={"file": ("f.csv", content)})
+    assert answer.status_code == 201, answer.text
+    taken: str = answer.json()["id"]
+    return taken

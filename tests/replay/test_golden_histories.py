@@ -9,7 +9,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tests.replay.scenarios import RETIRED, SCENARIOS
-from workflows import ports, search_attributes, watch_ports
+from workflows import ports, reconciliation_ports, search_attributes, watch_ports
 from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
 from workflows.versions import PATCHES
 
@@ -18,6 +18,7 @@ WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
 PORTS = (
     *(ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort),
     *(ports.LedgerPeriodPort, watch_ports.WatchPort, watch_ports.StopPort),
+    reconciliation_ports.ReconciliationPort,
 )
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
@@ -56,9 +57,10 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     )
     definitions = [getattr(one, "__temporal_workflow_definition") for one in WORKFLOWS]
     assert activities == [
-        *("assess_charge", "attempt", "collect_rail_notices", "deliver_alerts", "deliver_rail_notices"),
-        *("deliver_webhooks", "extend_ledger_periods", "inquire", "payouts_stopped", "plan_payout", "post"),
-        *("prove_books", "read_fee_standing", "read_object", "watch_books"),
+        *("assess_charge", "attempt", "close_file", "collect_rail_notices", "deliver_alerts"),
+        *("deliver_rail_notices", "deliver_webhooks", "extend_ledger_periods", "inquire", "match_lines"),
+        *("payouts_stopped", "plan_payout", "post", "prove_books", "read_fee_standing", "read_object"),
+        *("resume_files", "watch_books"),
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
@@ -76,6 +78,8 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "WatchBooksWorkflow": [],
         "ProveBooksWorkflow": [],
         "DeliverAlertsWorkflow": [],
+        "ReconciliationWorkflow": [],
+        "ResumeFilesWorkflow": [],
     }
     assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
         "ChargeWorkflow": ["rail_told"],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from domain import facts
+from domain.drift_facts import Pot
 from domain.identifiers import Mode, account_code, default_account_id
 from domain.ledger import Movement, Phase
 from ledger.posting_rules import movements_of, openings_of
@@ -28,6 +29,7 @@ REFUND: dict[str, Any] = {
 PAYOUT: dict[str, Any] = {"payout_id": "po_1", "rail": "alpha", "currency": "EUR", "amount_minor": 700}
 ORPHAN: dict[str, Any] = {"orphan_id": "exc_o", "rail": "alpha", "currency": "EUR", "amount_minor": 8420}
 SUSPENSE = "suspense:EUR:test"
+COST = "rail_cost:alpha:EUR:test"
 BETWEEN: dict[str, Any] = {"source": ACCOUNT, "destination": "acct_b", "currency": "EUR"}
 OTHER = account_code(MERCHANT, Mode.TEST, "acct_b")
 THEN = datetime(2026, 1, 2, tzinfo=UTC)
@@ -192,6 +194,31 @@ EXAMPLES: list[tuple[facts.Fact, list[Row]]] = [
     (
         facts.RailRemitted(remittance_id="rem_2", rail="alpha", bank="first", amount_minor=-9000, currency="EUR"),
         [("rem_2:remitted", CLEARING, "safeguarding:first:EUR:test", 9000, POST, None, True)],
+    ),
+    (
+        facts.RailAdjusted(drift_id="d_1", rail="alpha", amount_minor=2, currency="EUR"),
+        [("d_1:adjusted", CLEARING, COST, 2, POST, None, True)],
+    ),
+    (
+        facts.RailAdjusted(drift_id="d_2", rail="alpha", amount_minor=-62, currency="EUR"),
+        [("d_2:adjusted", COST, CLEARING, 62, POST, None, True)],
+    ),
+    (
+        facts.RailAdjusted(drift_id="d_3", rail="alpha", amount_minor=500, currency="EUR", from_suspense=True),
+        [("d_3:adjusted", SUSPENSE, COST, 500, POST, None, True)],
+    ),
+    *(
+        (
+            facts.DriftCredited(
+                drift_id="d_4", account=ACCOUNT, source=source, party="alpha", amount_minor=50, currency="EUR"
+            ),
+            [("d_4:credited", pot, OWNED, 50, POST, None, False)],
+        )
+        for source, pot in (
+            (Pot.RAIL, CLEARING),
+            (Pot.SUSPENSE, SUSPENSE),
+            (Pot.BANK, "safeguarding:alpha:EUR:test"),
+        )
     ),
 ]
 

@@ -1,0 +1,1 @@
+"""Reading files of rails and banks, and judging their lines against the books."""
