@@ -33,10 +33,12 @@ from activities.rail_records import StoredRailRecords
 from activities.rails import RailActivities
 from activities.records import RecordActivities
 from activities.routes import Router
+from activities.safeguarding import SafeguardingActivities
 from activities.watching import WatchActivities, WatchTerms
 from activities.webhook_secrets import CustodianWrapper, WebhookSecrets
 from activities.webhooks import WebhookActivities
 from audit.signing import AuditSigner
+from domain.fixed_time import read_fixed_time
 from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
 from events.deliveries import DeliveryBook
@@ -48,6 +50,7 @@ from operations.alert_receivers import AlertReceivers
 from operations.notice_delivery import NoticeDelivery
 from operations.notice_store import NoticeStore
 from operations.rail_inbox import RailInbox
+from operations.safeguarding import SafeguardingTerms
 from operations.schedules import ensure_schedules
 from operations.waking import waking
 from rails.configuration import read_configurations
@@ -200,6 +203,8 @@ def build_worker(parts: Parts) -> Worker:
 def build_background_worker(parts: Parts) -> Worker:
     """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing."""
     notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
+    terms = safeguarding_terms(parts.settings)
+    safeguarding = SafeguardingActivities(pool=parts.pool, book=parts.poster, terms=terms)
     activities: list[Callable[..., Any]] = [
         LedgerPeriodActivities(parts.pool).extend_ledger_periods,
         notices.collect_rail_notices,
@@ -207,6 +212,8 @@ def build_background_worker(parts: Parts) -> Worker:
         watch.watch_books,
         watch.prove_books,
         watch.deliver_alerts,
+        safeguarding.safeguarding_due,
+        safeguarding.reconcile_safeguarding,
         parts.webhook_activities.deliver_webhooks,
     ]
     return Worker(
@@ -241,6 +248,15 @@ def read_secret(path: Path) -> bytes:
         return path.read_text("utf-8").strip().encode()
     except FileNotFoundError:
         return b""
+
+
+def safeguarding_terms(settings: Settings) -> SafeguardingTerms:
+    """Return when safeguarding is reconciled and what counts in it, as configured."""
+    return SafeguardingTerms(
+        fixed_time=read_fixed_time(settings.safeguarding_time, settings.safeguarding_zone),
+        statement_age_max=timedelta(hours=settings.safeguarding_statement_hours_max),
+        alert_days=settings.safeguarding_alert_days,
+    )
 
 
 def watch_of(parts: Parts) -> WatchActivities:

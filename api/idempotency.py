@@ -62,7 +62,18 @@ ACCOUNT_DOCUMENT = (
 )
 """An account as shown, from its row."""
 
-_SHOWN = {"charge": CHARGE_DOCUMENT, "transfer": TRANSFER_DOCUMENT, "fx_quote": FX_QUOTE_DOCUMENT}
+STATEMENT_DOCUMENT = (
+    "{0}.document || jsonb_build_object('corrected_by', (SELECT c.id FROM safeguarding_statements c"
+    " WHERE c.document ->> 'corrects' = {0}.id LIMIT 1))"
+)
+"""A bank's statement as shown: it never changes, so what corrected it is read from the correction."""
+
+_SHOWN = {
+    "charge": CHARGE_DOCUMENT,
+    "transfer": TRANSFER_DOCUMENT,
+    "fx_quote": FX_QUOTE_DOCUMENT,
+    "safeguarding_statement": STATEMENT_DOCUMENT,
+}
 
 
 def shown(kind: str) -> str:

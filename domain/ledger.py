@@ -98,6 +98,9 @@ class RecordKind(StrEnum):
     FX_QUOTE = "fx_quote"
     PAYOUT_STOP = "payout_stop"
     WEBHOOK_ENDPOINT = "webhook_endpoint"
+    SAFEGUARDING_STATEMENT = "safeguarding_statement"
+    SAFEGUARDING_RECONCILIATION = "safeguarding_reconciliation"
+    SAFEGUARDING_BREAK = "safeguarding_break"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 
 

@@ -193,6 +193,9 @@ exceptions = _records("exceptions")
 fx_quotes = _records("fx_quotes")
 payout_stops = _records("payout_stops")
 webhook_endpoints = _records("webhook_endpoints")
+safeguarding_statements = _records("safeguarding_statements")
+safeguarding_reconciliations = _records("safeguarding_reconciliations")
+safeguarding_breaks = _records("safeguarding_breaks")
 vault_tokens = _records("vault_tokens")
 idempotency_keys = Table(
     "idempotency_keys",

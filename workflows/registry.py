@@ -11,6 +11,7 @@ from workflows.payout import PayoutWorkflow
 from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.safeguarding import SafeguardingDaysWorkflow, SafeguardingWorkflow
 from workflows.settlement import ChargeSettlementWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
@@ -34,4 +35,6 @@ BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     WatchBooksWorkflow,
     ProveBooksWorkflow,
     DeliverAlertsWorkflow,
+    SafeguardingDaysWorkflow,
+    SafeguardingWorkflow,
 )

@@ -9,7 +9,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tests.replay.scenarios import RETIRED, SCENARIOS
-from workflows import ports, search_attributes, watch_ports
+from workflows import ports, safeguarding_ports, search_attributes, watch_ports
 from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
 from workflows.versions import PATCHES
 
@@ -17,7 +17,7 @@ HISTORIES = Path(__file__).parent / "histories"
 WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
 PORTS = (
     *(ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort),
-    *(ports.LedgerPeriodPort, watch_ports.WatchPort, watch_ports.StopPort),
+    *(ports.LedgerPeriodPort, watch_ports.WatchPort, watch_ports.StopPort, safeguarding_ports.SafeguardingPort),
 )
 RECORDED = sorted(HISTORIES.rglob("*.json"))
 
@@ -58,7 +58,8 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
     assert activities == [
         *("assess_charge", "attempt", "collect_rail_notices", "deliver_alerts", "deliver_rail_notices"),
         *("deliver_webhooks", "extend_ledger_periods", "inquire", "payouts_stopped", "plan_payout", "post"),
-        *("prove_books", "read_fee_standing", "read_object", "watch_books"),
+        *("prove_books", "read_fee_standing", "read_object", "reconcile_safeguarding", "safeguarding_due"),
+        "watch_books",
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
@@ -76,6 +77,8 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "WatchBooksWorkflow": [],
         "ProveBooksWorkflow": [],
         "DeliverAlertsWorkflow": [],
+        "SafeguardingDaysWorkflow": [],
+        "SafeguardingWorkflow": [],
     }
     assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
         "ChargeWorkflow": ["rail_told"],
