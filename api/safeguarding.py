@@ -30,7 +30,7 @@ from api.safeguarding_schemas import (
 from domain.identifiers import Mode, encode_base32
 from domain.ledger import AuditDraft, Posting, Record, RecordKind
 from domain.payout_stop import PLATFORM
-from domain.safeguarding import read_stamp, stamp
+from domain.safeguarding import BOOKS_BEGIN, read_stamp, stamp
 from domain.timestamps import rfc3339
 from ledger.balances import settled_instant
 from operations.safeguarding import BreakInUseError, reconcile
@@ -80,6 +80,7 @@ async def give_statement(request: Request, admin: AdminCaller, core: CoreOf) -> 
     key = read_key(request, body)
     wanted = validate(GiveStatement, body)
     asked = keyed(request, platform(admin, Mode(wanted.mode)), key, body)
+    await settled(core, wanted.as_of, param="as_of")
     document = _statement_document(wanted, asked.merchant.actor)
     claimed = await find_key(core.reads, asked)
     if claimed is not None:
@@ -195,10 +196,12 @@ async def settled(core: Core, at: str | None, *, param: str) -> datetime:
     """Return an instant that is over, now if none is given: nothing more is recorded at or before it.
 
     Raises:
-        Problem: 422, it is to come. Not retryable.
+        Problem: 422, it is to come, or before any book. Not retryable.
         ArchivedError: it is before the book begins. Not retryable.
     """
     wanted = parse_instant(at) if at is not None else datetime.now(UTC)
+    if wanted < BOOKS_BEGIN:
+        raise Problem(422, f"{param}_too_early", f"`{param}` is in the year 2000 or later.", param=param)
     async with core.reads.connection(EVERYTHING) as connection:
         found = await settled_instant(connection, wanted)
     if at is not None and found < wanted:
@@ -272,13 +275,12 @@ async def _same_statement(core: Core, document: Document) -> Document | None:
 
 
 async def _check_statement(core: Core, document: Document) -> None:
-    """Let a new statement pass that is of the past, and corrects another one of its account or stands alone.
+    """Let a new statement pass that corrects another one of its account, or stands alone.
 
     Raises:
-        Problem: 422 `as_of` is to come, or what it corrects is none of this account's; 409 that one was corrected
-            already, or there is one of this instant that it does not say it corrects. Not retryable.
+        Problem: 422 what it corrects is none of this account's; 409 that one was corrected already, or there is one
+            of this instant that it does not say it corrects. Not retryable.
     """
-    await settled(core, document["as_of"], param="as_of")
     if document["corrects"] is None:
         if await core.reads.first(EVERYTHING, Statement(_SAME_INSTANT, document)) is not None:
             raise Problem(

@@ -25,6 +25,10 @@ ALERT_SCOPE = "SAFEGUARDING:"
 """What the scope of an alert about breaks begins with; the currency follows."""
 
 
+BOOKS_BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
+"""No book is older, so nothing is reconciled or stated as of earlier."""
+
+
 class Finding(StrEnum):
     """What a comparison came to. SHORTFALL: less is kept than should be; EXCESS: more."""
 
@@ -167,24 +171,31 @@ def worst(findings: Iterable[Finding]) -> Finding:
 
 
 def propose_internal_cause(position: Position) -> RootCause | None:
-    """Return what alone could explain an internal difference; None if nothing could.
+    """Return what could explain an internal difference; None if nothing could.
 
-    A shortfall of 84.20 where rails owe 84.20 or more is `unremitted_funds`. An excess of 1.58 where fees of 1.58
-    or more were earned is `own_fees`: ours, and still among customers' money.
+    A shortfall of 84.20 where rails owe 84.20 or more is `unremitted_funds`. Where no cause covers it alone but all
+    together do, it is the largest: of 100.00, with 80.00 owed by rails and 30.00 of customers' debts, the rails.
+    An excess of 1.58 where fees of 1.58 or more were earned is `own_fees`: ours, and still among customers' money.
     """
     difference = position.difference_minor
     if difference > 0:
         earned = sum(one.net_minor for one in position.sums if one.kind in ("fee_revenue", "rail_cost"))
         return RootCause.OWN_FEES if earned >= difference else None
-    candidates = (
-        (RootCause.UNREMITTED_FUNDS, [one for one in position.sums if _is_system(one, "rail_clearing")]),
-        (RootCause.CUSTOMER_DEBTS, [one for one in position.sums if one.owned]),
-        (RootCause.SANDBOX_MONEY, [one for one in position.sums if _is_system(one, "sandbox_funding")]),
-    )
-    for cause, sums in candidates:
-        if difference and -sum(one.negative_minor for one in sums) >= -difference:
-            return cause
-    return None
+    if difference == 0:
+        return None
+    covers = {
+        RootCause.UNREMITTED_FUNDS: -sum(
+            one.negative_minor for one in position.sums if _is_system(one, "rail_clearing")
+        ),
+        RootCause.CUSTOMER_DEBTS: -sum(one.negative_minor for one in position.sums if one.owned),
+        RootCause.SANDBOX_MONEY: -sum(
+            one.negative_minor for one in position.sums if _is_system(one, "sandbox_funding")
+        ),
+    }
+    alone = next((cause for cause, minor in covers.items() if minor >= -difference), None)
+    if alone is None and sum(covers.values()) >= -difference:
+        return max(covers, key=lambda cause: covers[cause])
+    return alone
 
 
 def propose_external_cause(bank: BankComparison) -> RootCause | None:
@@ -194,6 +205,7 @@ def propose_external_cause(bank: BankComparison) -> RootCause | None:
 
 def stamp(at: datetime) -> str:
     """Return an instant as part of an id, which then sorts by it: `20261126t090000000000z`."""
+    assert at >= BOOKS_BEGIN
     return at.astimezone(UTC).strftime("%Y%m%dt%H%M%S%fz")
 
 

@@ -132,6 +132,7 @@ async def test_rule_31_a_statement_is_kept_once_and_corrected_by_another(world: 
         ({"closing_balance": 10**16}, "closing_balance_invalid", "closing_balance"),
         ({"as_of": "yesterday"}, "timestamp_invalid", "as_of"),
         ({"as_of": "2999-01-01T00:00:00Z"}, "as_of_in_the_future", "as_of"),
+        ({"as_of": "0064-07-27T02:20:12Z"}, "as_of_too_early", "as_of"),
         ({"statement_id": ""}, "statement_id_invalid", "statement_id"),
         ({"lines": [{"amount": 0}]}, "amount_must_not_be_zero", "lines.0.amount"),
         ({"corrects": "sfs_nothing"}, "corrects_invalid", "corrects"),
@@ -210,6 +211,8 @@ async def test_reconciliations_are_listed_by_what_they_came_to_and_when(world: W
         assert page["data"] == expected, query
     wrong = await admin.send("GET", "/safeguarding/reconciliations", params={"from": "yesterday"})
     assert_problem(wrong, 422, "timestamp_invalid", "from")
+    early = await admin.post("/safeguarding/reconciliations", {"at": "0001-01-01T00:00:00Z"})
+    assert_problem(early, 422, "at_too_early", "at")
     future = await admin.post("/safeguarding/reconciliations", {"at": "2999-01-01T00:00:00Z"})
     assert_problem(future, 422, "at_in_the_future", "at")
 

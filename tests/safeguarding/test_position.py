@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from domain.facts import ChargebackReceived, OrphanReceived, PayoutStarted
 from domain.fixed_time import FixedTime, read_fixed_time
 from domain.identifiers import Mode
-from domain.safeguarding import NOT_OWED
+from domain.safeguarding import NOT_OWED, AccountSum, Position, propose_internal_cause
 from ledger import chart
 from ledger.posting import Poster
 from ledger.safeguarded import positions_at
@@ -242,3 +242,46 @@ def test_rule_31_the_requirement_is_the_sum_of_positive_balances(
         return await positions_at(reader, Mode.LIVE, at, statement_age_max=timedelta(days=1))
 
     runner.run(follow())
+
+
+@pytest.mark.parametrize(
+    ("owed_by_rails", "debts", "difference", "cause"),
+    [
+        (100, 0, -100, "unremitted_funds"),
+        (100, 500, -100, "unremitted_funds"),
+        (99, 100, -100, "customer_debts"),
+        (80, 30, -100, "unremitted_funds"),
+        (30, 80, -100, "customer_debts"),
+        (30, 60, -100, None),
+        (100, 100, 0, None),
+    ],
+)
+def test_a_cause_is_proposed_that_covers_the_shortfall(
+    owed_by_rails: int, debts: int, difference: int, cause: str | None
+) -> None:
+    """Alone, or as the largest of what covers it together."""
+
+    def sums(kind: str, positive: int, negative: int, *, owned: bool = False) -> AccountSum:
+        return AccountSum(
+            mode=Mode.LIVE,
+            currency="EUR",
+            owned=owned,
+            kind=kind,
+            detail="alpha",
+            positive_minor=positive,
+            negative_minor=negative,
+            accounts=1,
+        )
+
+    position = Position(
+        mode=Mode.LIVE,
+        currency="EUR",
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        sums=(
+            sums("customer", 1_000, -debts, owned=True),
+            sums("rail_clearing", 0, -owed_by_rails),
+            sums("safeguarding", 0, -1_000 - difference),
+        ),
+        banks=(),
+    )
+    assert position.difference_minor == difference and propose_internal_cause(position) == cause
