@@ -151,7 +151,7 @@ async def run_reconciliation(request: Request, admin: AdminCaller, core: CoreOf)
             found = await reconcile(connection, core.services.book, at, core.services.safeguarding)
     except BreakInUseError:
         raise temporarily_unavailable("Others change the same breaks right now. Retry with the same key.") from None
-    run = {"id": claimed.object_id, "object": "safeguarding_run", "at": rfc3339(at), "reconciliations": found}
+    run = {"object": "safeguarding_run", "at": rfc3339(at), "reconciliations": found}
     return json_answer(run, 201, {"Idempotent-Replayed": "true"} if replayed else None)
 
 

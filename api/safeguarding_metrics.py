@@ -1,23 +1,15 @@
 """What Prometheus is told of safeguarding, read from the books when it asks."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from api.errors import is_database_outage
-from api.reading import EVERYTHING, Reads, Statement
+from api.reading import EVERYTHING, Reads
+from ledger.safeguarded import OpenBreaks, latest_reconciliations, open_breaks
 
-_LATEST = Statement(
-    "SELECT DISTINCT ON (mode, document ->> 'currency') document FROM safeguarding_reconciliations"
-    " ORDER BY mode, document ->> 'currency', created_at DESC"
-)
-_OPEN = Statement(
-    "SELECT mode, document ->> 'currency' AS currency, document ->> 'kind' AS kind, count(*) AS breaks,"
-    " extract(epoch FROM clock_timestamp() - min((document ->> 'opened_at')::timestamptz))::float AS seconds"
-    " FROM safeguarding_breaks WHERE status = 'open' GROUP BY 1, 2, 3"
-)
 _OF = ("mode", "currency")
 
 
@@ -38,20 +30,16 @@ class SafeguardingMetrics:
     async def refresh(self, reads: Reads) -> None:
         """Read the gauges' values."""
         try:
-            latest, open_breaks = await reads.rows(EVERYTHING, _LATEST, _OPEN)
+            async with reads.connection(EVERYTHING) as connection:
+                latest, found = await latest_reconciliations(connection), await open_breaks(connection)
         except Exception as error:
             if not is_database_outage(error):
                 raise
             return
-        self._show(row["document"] for row in latest)
-        for one in (self._breaks, self._oldest):
-            one.clear()
-        for row in open_breaks:
-            labels = (row["mode"], row["currency"], row["kind"])
-            self._breaks.labels(*labels).set(row["breaks"])
-            self._oldest.labels(*labels).set(row["seconds"])
+        self._show_figures(latest)
+        self._show_breaks(found, datetime.now(UTC))
 
-    def _show(self, latest: Iterable[Mapping[str, Any]]) -> None:
+    def _show_figures(self, latest: Iterable[Mapping[str, Any]]) -> None:
         self._external.clear()
         for one in latest:
             of = (one["mode"], one["currency"])
@@ -59,3 +47,11 @@ class SafeguardingMetrics:
             self._requirement.labels(*of).set(one["requirement"])
             self._resource.labels(*of).set(one["resource"])
             self._external.labels(*of, one["external"]).set(1)
+
+    def _show_breaks(self, found: Iterable[OpenBreaks], now: datetime) -> None:
+        for gauge in (self._breaks, self._oldest):
+            gauge.clear()
+        for one in found:
+            labels = (one.mode, one.currency, one.kind)
+            self._breaks.labels(*labels).set(one.breaks)
+            self._oldest.labels(*labels).set((now - one.oldest_at).total_seconds())

@@ -157,7 +157,6 @@ class ReconciliationShown(Shown):
 class RunShown(Shown):
     """The reconciliations of one instant."""
 
-    id: str
     object: Literal["safeguarding_run"]
     at: str
     reconciliations: list[ReconciliationShown]

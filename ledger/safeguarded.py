@@ -63,9 +63,16 @@ _OF_INSTANT = """
     SELECT document FROM safeguarding_reconciliations WHERE mode = %(mode)s AND created_at = %(at)s
         AND updated_at >= %(at)s ORDER BY id
 """
+# Every currency is in every run, so those of the last weeks are enough.
 _LATEST = """
     SELECT DISTINCT ON (mode, document ->> 'currency') document FROM safeguarding_reconciliations
+    WHERE updated_at > (SELECT max(updated_at) FROM safeguarding_reconciliations) - interval '31 days'
     ORDER BY mode, document ->> 'currency', created_at DESC
+"""
+_OPEN = """
+    SELECT mode, document ->> 'currency' AS currency, document ->> 'kind' AS kind, count(*) AS breaks,
+        min((document ->> 'opened_at')::timestamptz) AS oldest_at
+    FROM safeguarding_breaks WHERE status = 'open' GROUP BY 1, 2, 3
 """
 
 
@@ -171,6 +178,22 @@ async def reconciliations_of(connection: AsyncConnection, mode: Mode, at: dateti
 async def latest_reconciliations(connection: AsyncConnection) -> list[Document]:
     """Return the last reconciliation of each mode and currency."""
     return [row["document"] for row in await _rows(connection, _LATEST, {})]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBreaks:
+    """How many breaks of a kind are open in a currency of a mode, and since when the oldest is."""
+
+    mode: str
+    currency: str
+    kind: str
+    breaks: int
+    oldest_at: datetime
+
+
+async def open_breaks(connection: AsyncConnection) -> list[OpenBreaks]:
+    """Return what is open, counted."""
+    return [OpenBreaks(**row) for row in await _rows(connection, _OPEN, {})]
 
 
 async def committed_keys(connection: AsyncConnection, keys: Sequence[str]) -> set[str]:

@@ -11,7 +11,7 @@ CREATE TABLE {table} (
     document jsonb NOT NULL,
     internal jsonb NOT NULL
 );
-CREATE INDEX {table}_by_recorded_at ON {table} (mode, updated_at DESC);
+CREATE INDEX {table}_by_recorded_at ON {table} (updated_at DESC);
 
 -- Store the records of kind {kind} of the postings accepted. updated_at is when the ledger recorded it.
 CREATE FUNCTION write_{table}(
