@@ -9,6 +9,7 @@ from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
 from tests.replay.charge_scenarios import CHARGE_SCENARIOS
 from tests.replay.money_scenarios import MONEY_SCENARIOS
+from tests.replay.safeguarding_scenarios import safeguarding_one_day, safeguarding_two_days_due
 from tests.replay.stop_scenarios import payout_stopped_before_it_started, payout_stopped_in_transit
 from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
@@ -339,6 +340,8 @@ SCENARIOS: dict[str, Scenario] = {
         transfer_exchanged,
         transfer_quote_expired,
         transfer_quote_used,
+        safeguarding_one_day,
+        safeguarding_two_days_due,
         webhook_woken_then_disabled,
         *MONEY_SCENARIOS,
         *CHARGE_SCENARIOS,
