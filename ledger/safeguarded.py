@@ -28,7 +28,8 @@ _SUMS = f"""
         coalesce(sum(last.balance_minor) FILTER (WHERE last.balance_minor < 0), 0)::bigint AS negative_minor,
         count(*) AS accounts
     FROM accounts a {LAST_ENTRY}
-    WHERE a.created_at <= %(at)s GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+    WHERE a.created_at <= %(at)s AND coalesce(a.mode, split_part(a.code, ':', -1)) = %(mode)s
+    GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 """
 # The latest of each account that no other one, known by then, corrects.
 _STATEMENTS = """
@@ -37,7 +38,7 @@ _STATEMENTS = """
         (s.document ->> 'as_of')::timestamptz AS as_of, (s.document ->> 'closing_balance')::bigint AS closing_minor,
         s.document ->> 'statement_id' AS statement_id
     FROM safeguarding_statements s
-    WHERE s.updated_at <= %(at)s AND (s.document ->> 'as_of')::timestamptz <= %(at)s
+    WHERE s.mode = %(mode)s AND s.updated_at <= %(at)s AND (s.document ->> 'as_of')::timestamptz <= %(at)s
         AND (s.document ->> 'as_of')::timestamptz > %(oldest)s
         AND NOT EXISTS (SELECT FROM safeguarding_statements c
             WHERE c.document ->> 'corrects' = s.id AND c.updated_at <= %(at)s)
@@ -96,23 +97,16 @@ async def positions_at(
 
     Statements older than `statement_age_max` at the instant don't count.
     """
-    sums = [AccountSum(**{**row, "mode": Mode(row["mode"])}) for row in await _rows(connection, _SUMS, {"at": at})]
-    rows = await _rows(connection, _STATEMENTS, {"at": at, "oldest": at - statement_age_max})
-    statements = [UsedStatement(**row) for row in rows]
-    currencies = {one.currency for one in sums if one.mode is mode}
-    currencies |= {one.currency for one in statements if one.mode == mode}
-    return [
-        Position(
-            mode=mode,
-            currency=currency,
-            at=at,
-            sums=(of_currency := tuple(one for one in sums if one.mode is mode and one.currency == currency)),
-            banks=await _banks(
-                connection, of_currency, [one for one in statements if (one.mode, one.currency) == (mode, currency)], at
-            ),
-        )
-        for currency in sorted(currencies)
-    ]
+    asked = {"at": at, "mode": mode.value, "oldest": at - statement_age_max}
+    sums = [AccountSum(**{**row, "mode": mode}) for row in await _rows(connection, _SUMS, asked)]
+    statements = [UsedStatement(**row) for row in await _rows(connection, _STATEMENTS, asked)]
+    positions = []
+    for currency in sorted({one.currency for one in sums} | {one.currency for one in statements}):
+        of_currency = tuple(one for one in sums if one.currency == currency)
+        given = [one for one in statements if one.currency == currency]
+        banks = await _banks(connection, of_currency, given, at)
+        positions.append(Position(mode=mode, currency=currency, at=at, sums=of_currency, banks=banks))
+    return positions
 
 
 async def _banks(

@@ -124,12 +124,28 @@ async def test_rule_31_a_corrected_statement_takes_the_place_of_the_old_one(trea
     assert (await treasury.run())["bank_accounts"][0]["statement"] == right
     # As of before the correction was known, the old one counted, and still does.
     assert (await treasury.run(between))["bank_accounts"][0]["statement"] == wrong
-    with psycopg.connect(treasury.connection.info.dsn, password=treasury.connection.info.password) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("UPDATE safeguarding_statements SET document = '{}'")
-        connection.rollback()
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("DELETE FROM safeguarding_reconciliations")
+
+
+async def test_rule_31_statements_and_reconciliations_are_for_ever(
+    treasury: Treasury, fresh_database: TestDatabase
+) -> None:
+    """Nobody may change or remove one: not the worker, not the owner, not a superuser; and the watch minds that."""
+    await treasury.open("acct_a")
+    await treasury.state(77, await treasury.now())
+    await treasury.run()
+    for url, refusal in (
+        (fresh_database.app_url, psycopg.errors.InsufficientPrivilege),
+        (fresh_database.admin_url, psycopg.errors.RestrictViolation),
+    ):
+        for table in ("safeguarding_statements", "safeguarding_reconciliations"):
+            for change in (f"UPDATE {table} SET document = '{{}}'", f"DELETE FROM {table}"):
+                async with await psycopg.AsyncConnection.connect(url) as connection:
+                    with pytest.raises(refusal):
+                        await connection.execute(change.encode())
+    rows = await treasury.connection.execute(
+        "SELECT relation FROM ledger_guards() WHERE in_force AND relation LIKE 'safeguarding%' ORDER BY 1"
+    )
+    assert await rows.fetchall() == [("safeguarding_reconciliations",), ("safeguarding_statements",)]
 
 
 async def test_rule_31_an_old_statement_says_nothing_about_today(treasury: Treasury) -> None:
