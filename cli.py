@@ -24,6 +24,7 @@ COMMANDS = {
     "reconcile": "hand in a file of a rail or a bank and print what came of it",
     "stuck": "list everything that is not in a final state, and what it waits for",
     "watch": "what the invariant watch found, and letting stopped payouts go again",
+    "safeguarding": "reconcile what banks keep for customers, and make the resolution pack",
     "risk": "train the risk model",
     "bench": "run the benchmarks beside their peers",
 }
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def usage() -> str:
     """Return what `ledgerline --help` prints, without importing any command."""
-    lines = [f"  {name:<9} {does}" for name, does in COMMANDS.items()]
+    lines = [f"  {name:<12} {does}" for name, does in COMMANDS.items()]
     return "\n".join(["Usage: ledgerline COMMAND [OPTIONS]   (COMMAND --help says more)", "", *lines])
 
 

@@ -7,8 +7,10 @@ children as environment. Secrets are never settings here, only the files they ar
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.fixed_time import read_fixed_time
 
 ENVIRONMENT_PREFIX = "LEDGERLINE_"
 ROOT = Path(__file__).resolve().parent
@@ -149,11 +151,34 @@ class Settings(BaseSettings):
     pagerduty_url: str = Field(
         default="https://events.pagerduty.com/v2/enqueue", description="Where PagerDuty takes events."
     )
+    safeguarding_time: str = Field(
+        default="09:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Time of day (HH:MM) as of which each day's safeguarding is reconciled.",
+    )
+    safeguarding_zone: str = Field(
+        default="Europe/London", description="IANA time zone in which the days and that time are kept."
+    )
+    safeguarding_statement_hours_max: float = Field(
+        default=84.0,
+        gt=0,
+        le=744,
+        description="Age of a bank's statement above which it is not compared with; the default spans a long weekend.",
+    )
+    safeguarding_alert_days: int = Field(
+        default=3, ge=0, le=366, description="Days after which an open break of live money raises an alert."
+    )
     metrics_port: int | None = Field(
         default=None, ge=0, le=65535, description="TCP port of a standalone worker's /metrics; the API has its own."
     )
     log_level: LogLevel = Field(default="info", description="Lowest level logged.")
     log_format: Literal["json", "console"] = Field(default="json", description="One JSON object a line, or for eyes.")
+
+    @field_validator("safeguarding_zone")
+    @classmethod
+    def _check_zone(cls, zone: str) -> str:
+        read_fixed_time("00:00", zone)
+        return zone
 
     @property
     def secrets_folder(self) -> Path:

@@ -34,10 +34,12 @@ from activities.rails import RailActivities
 from activities.reconciliation import ReconciliationActivities
 from activities.records import RecordActivities
 from activities.routes import Router
+from activities.safeguarding import SafeguardingActivities
 from activities.watching import WatchActivities, WatchTerms
 from activities.webhook_secrets import CustodianWrapper, WebhookSecrets
 from activities.webhooks import WebhookActivities
 from audit.signing import AuditSigner
+from domain.fixed_time import read_fixed_time
 from domain.identifiers import Mode
 from domain.outcomes import OutcomeBoard
 from events.deliveries import DeliveryBook
@@ -52,6 +54,7 @@ from operations.notice_store import NoticeStore
 from operations.rail_inbox import RailInbox
 from operations.reconciliation import Reconciler
 from operations.reconciliation_store import ReconciliationStore
+from operations.safeguarding import SafeguardingTerms
 from operations.schedules import ensure_schedules
 from operations.waking import waking
 from rails.configuration import read_configurations
@@ -206,6 +209,8 @@ def build_background_worker(parts: Parts) -> Worker:
     """Return the worker of queue `background`: what repeats, waits long or may lag without a customer noticing."""
     notices, watch = NoticeActivities(parts.inbox), watch_of(parts)
     reconciliation = ReconciliationActivities(reconciler_of(parts), files_of(parts))
+    terms = safeguarding_terms(parts.settings)
+    safeguarding = SafeguardingActivities(pool=parts.pool, book=parts.poster, terms=terms)
     activities: list[Callable[..., Any]] = [
         LedgerPeriodActivities(parts.pool).extend_ledger_periods,
         notices.collect_rail_notices,
@@ -213,6 +218,8 @@ def build_background_worker(parts: Parts) -> Worker:
         watch.watch_books,
         watch.prove_books,
         watch.deliver_alerts,
+        safeguarding.safeguarding_due,
+        safeguarding.reconcile_safeguarding,
         parts.webhook_activities.deliver_webhooks,
         reconciliation.match_lines,
         reconciliation.close_file,
@@ -268,6 +275,15 @@ def reconciler_of(parts: Parts) -> Reconciler:
     terms = TermsFile(parts.settings.reconciliation_path)
     terms.of("")
     return Reconciler(ReconciliationStore(parts.pool), parts.poster, parts.client, parts.inbox, parts.rails, terms)
+
+
+def safeguarding_terms(settings: Settings) -> SafeguardingTerms:
+    """Return when safeguarding is reconciled and what counts in it, as configured."""
+    return SafeguardingTerms(
+        fixed_time=read_fixed_time(settings.safeguarding_time, settings.safeguarding_zone),
+        statement_age_max=timedelta(hours=settings.safeguarding_statement_hours_max),
+        alert_days=settings.safeguarding_alert_days,
+    )
 
 
 def watch_of(parts: Parts) -> WatchActivities:

@@ -274,6 +274,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,79}")
 
 _OWN_KINDS = {
     "amount_must_be_positive",
+    "amount_must_not_be_zero",
     "amount_too_large",
     "card_number_not_allowed",
     "evidence_name_invalid",

@@ -168,7 +168,7 @@ def complete(document: Document) -> Document:
         for method in METHODS:
             if method in methods:
                 _complete_operation(path, methods[method])
-    _link(document["paths"])
+    _link(document["paths"], schemas)
     return document
 
 
@@ -204,7 +204,7 @@ def _usual_refusals(path: str, described: Document) -> list[int]:
     return usual
 
 
-def _link(paths: Document) -> None:
+def _link(paths: Document, schemas: Document) -> None:
     """Link what makes an object to everything that takes the object's id in its path (OpenAPI links)."""
     for path, methods in paths.items():
         answers = methods.get("post", {}).get("responses", {})
@@ -223,4 +223,11 @@ def _link(paths: Document) -> None:
             if method in paths[other]
         }
         for status in {"201", "202"} & answers.keys() if links else ():
-            answers[status]["links"] = links
+            if _has_id(answers[status], schemas):
+                answers[status]["links"] = links
+
+
+def _has_id(answer: Document, schemas: Document) -> bool:
+    """Tell whether an answer is one object with an id, and not, say, several."""
+    reference = answer.get("content", {}).get(JSON_TYPE, {}).get("schema", {}).get("$ref", "")
+    return "id" in schemas.get(reference.rsplit("/", 1)[-1], {}).get("properties", {})

@@ -72,11 +72,18 @@ EXCEPTION_DOCUMENT = (
 )
 """An exception as shown: the ledger transaction of its closing is read from the posting that closed it."""
 
+STATEMENT_DOCUMENT = (
+    "{0}.document || jsonb_build_object('corrected_by', (SELECT c.id FROM safeguarding_statements c"
+    " WHERE c.document ->> 'corrects' = {0}.id LIMIT 1))"
+)
+"""A bank's statement as shown: it never changes, so what corrected it is read from the correction."""
+
 _SHOWN = {
     "charge": CHARGE_DOCUMENT,
     "transfer": TRANSFER_DOCUMENT,
     "fx_quote": FX_QUOTE_DOCUMENT,
     "exception": EXCEPTION_DOCUMENT,
+    "safeguarding_statement": STATEMENT_DOCUMENT,
 }
 
 

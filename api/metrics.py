@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from api.documenting import streaming
+from api.safeguarding_metrics import SafeguardingMetrics
 from api.watch_metrics import WatchMetrics
 
 SECONDS_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -44,6 +45,7 @@ class HttpMetrics:
         )
 
         self.watch = WatchMetrics(self.registry)
+        self.safeguarding = SafeguardingMetrics(self.registry)
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one request under its route template, so that ids don't become labels."""
@@ -69,5 +71,6 @@ async def read_metrics(request: Request) -> Response:
     """Return this application's metrics and those of everything else in the process."""
     metrics: HttpMetrics = request.app.state.core.metrics
     await metrics.watch.refresh(request.app.state.core.reads)
+    await metrics.safeguarding.refresh(request.app.state.core.reads)
     body = generate_latest(metrics.registry) + generate_latest(REGISTRY)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})

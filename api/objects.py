@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -37,8 +38,20 @@ _TABLES = {
     "webhook_endpoint": "webhook_endpoints",
     "reconciliation_file": "reconciliation_files",
     "reconciliation_line": "reconciliation_lines",
+    "safeguarding_statement": "safeguarding_statements",
+    "safeguarding_reconciliation": "safeguarding_reconciliations",
+    "safeguarding_break": "safeguarding_breaks",
 }
-_FILTERS = {"status": "o.status", "charge": "o.charge_id", "merchant_id": "o.merchant_id"}
+_FILTERS = {
+    "status": "o.status = %(status)s",
+    "charge": "o.charge_id = %(charge)s",
+    "merchant_id": "o.merchant_id = %(merchant_id)s",
+    "mode": "o.mode = %(mode)s",
+    "currency": "o.document ->> 'currency' = %(currency)s",
+    "bank": "o.document ->> 'bank' = %(bank)s",
+    "since": "o.created_at >= %(since)s",
+    "until": "o.created_at <= %(until)s",
+}
 
 
 def is_identifier(text: str) -> bool:
@@ -93,11 +106,11 @@ async def list_objects(
     *,
     limit: int,
     starting_after: str | None,
-    filters: Mapping[str, str | None] | None = None,
+    filters: Mapping[str, str | datetime | None] | None = None,
 ) -> tuple[list[Document], bool]:
     """Return a page of documents, newest first, and whether more follow."""
     wanted = {name: value for name, value in (filters or {}).items() if value is not None}
-    conditions = [f"{_FILTERS[name]} = %({name})s" for name in wanted]
+    conditions = [_FILTERS[name] for name in wanted]
     if check_cursor(starting_after) is not None:
         conditions.append("o.id < %(starting_after)s")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

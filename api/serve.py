@@ -24,6 +24,7 @@ from api.app import create_app
 from api.codec import codec_router
 from api.fx_rates import SANDBOX_RATES, RateFile
 from api.services import QuoteRequest, ScoreRequest, Services
+from audit.signing import AuditSigner
 from domain.charge import Charge
 from domain.rail import Flow, RouteOption
 from domain.risk import RiskAssessment
@@ -32,7 +33,7 @@ from logs import configure_logging
 from rails.adapter import profile_document
 from rails.registry import Rails
 from settings import Settings
-from worker import Parts, files_of, open_parts, read_secret, running_workers
+from worker import Parts, files_of, open_parts, read_secret, running_workers, safeguarding_terms
 
 _log = logging.getLogger("ledgerline.api")
 
@@ -137,6 +138,8 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, Parts]]:
             fx_spread_basis_points=settings.fx_spread_basis_points,
             temporal_ui_url=settings.temporal_ui_url,
             temporal_namespace=settings.temporal_namespace,
+            safeguarding=safeguarding_terms(settings),
+            signer=AuditSigner.open(settings.audit_key_path),
         )
         try:
             yield create_app(services), parts

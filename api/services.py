@@ -21,6 +21,8 @@ from domain.rail import RouteOption
 from domain.reconciliation import FileOffer
 from domain.risk import RiskAssessment
 from events.recovery import Recovery
+from operations.resolution_pack import ManifestSigner
+from operations.safeguarding import SafeguardingTerms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +140,7 @@ class Services:
     merchants and API keys; both through psycopg. `challenge_secret` signs the sandbox's
     challenge pages. `secrets` seals what signs webhooks, `recovery` has them sent again.
     Without an `inbox` no rail is listened to, without `files` none are taken. `vault` is what `vault/route.py` serves.
-    Without `fx_rates` no exchange is quoted.
+    Without `fx_rates` no exchange is quoted. Without a `signer` resolution packs are not signed.
     """
 
     temporal: Client
@@ -165,3 +167,5 @@ class Services:
     fx_spread_basis_points: int = 25
     temporal_ui_url: str | None = None
     temporal_namespace: str = "default"
+    safeguarding: SafeguardingTerms = field(default_factory=SafeguardingTerms)
+    signer: ManifestSigner | None = None

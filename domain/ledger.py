@@ -100,6 +100,9 @@ class RecordKind(StrEnum):
     WEBHOOK_ENDPOINT = "webhook_endpoint"
     RECONCILIATION_FILE = "reconciliation_file"
     RECONCILIATION_LINE = "reconciliation_line"
+    SAFEGUARDING_STATEMENT = "safeguarding_statement"
+    SAFEGUARDING_RECONCILIATION = "safeguarding_reconciliation"
+    SAFEGUARDING_BREAK = "safeguarding_break"
     TOKEN = "token"  # noqa: S105 - the kind of a record, not a secret
 
 

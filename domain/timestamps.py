@@ -12,4 +12,4 @@ def rfc3339(instant: datetime | None) -> str | None:
     if instant is None:
         return None
     assert instant.tzinfo is not None, "instants carry a time zone"
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -103,8 +103,7 @@ class TrialBalance:
     """(code, currency, posted in minor units)."""
 
 
-# The last entry, found in the partition of its instant; or what was carried over from archived ones.
-_LAST_ENTRY = """
+LAST_ENTRY = """
     LEFT JOIN LATERAL (SELECT told.balance_minor, told.sequence FROM (
         (SELECT e.balance_minor, e.sequence FROM entries e
             WHERE e.account_id = a.id AND e.recorded_at <= %(at)s ORDER BY e.recorded_at DESC LIMIT 1)
@@ -113,6 +112,9 @@ _LAST_ENTRY = """
             WHERE c.account_id = a.id AND c.carried_at <= %(at)s ORDER BY c.carried_at DESC LIMIT 1)
         ) told ORDER BY told.sequence DESC LIMIT 1) last ON true
 """
+"""Joins to accounts `a` the balance after their last entry up to `at`, as `last`: found in the partition of its
+instant, or carried over from archived ones."""
+
 _NOW = """
     SELECT a.code AS account, a.currency, a.balance_minor AS posted_minor, a.pending_debits_minor,
         a.pending_credits_minor, a.version, c.last_recorded_at AS at, c.last_recorded_at AS watermark
@@ -124,7 +126,7 @@ _AT = f"""
         coalesce(held.pending_credits_minor, 0) AS pending_credits_minor,
         coalesce(last.sequence, 0) AS version, %(at)s::timestamptz AS at,
         greatest(%(at)s, ledger_watermark()) AS watermark
-    FROM accounts a {_LAST_ENTRY}
+    FROM accounts a {LAST_ENTRY}
     LEFT JOIN LATERAL (SELECT h.pending_debits_minor, h.pending_credits_minor FROM hold_changes h
         WHERE h.account_id = a.id AND h.recorded_at <= %(at)s ORDER BY h.recorded_at DESC LIMIT 1) held ON true
     WHERE a.code = %(code)s
@@ -232,7 +234,7 @@ async def trial_balance(connection: AsyncConnection, at: datetime | None = None)
         rows = await _rows(
             connection,
             "SELECT a.code, a.currency, coalesce(last.balance_minor, 0) AS posted, %(at)s::timestamptz AS at"
-            f" FROM (SELECT) one LEFT JOIN accounts a ON a.created_at <= %(at)s {_LAST_ENTRY} ORDER BY a.code",
+            f" FROM (SELECT) one LEFT JOIN accounts a ON a.created_at <= %(at)s {LAST_ENTRY} ORDER BY a.code",
             {"at": await settled_instant(connection, at)},
         )
     accounts = tuple((row["code"], row["currency"], row["posted"]) for row in rows if row["code"] is not None)

@@ -210,6 +210,9 @@ reconciliation_contents = Table(
     _bytes("content"),
     _instant("received_at"),
 )
+safeguarding_statements = _records("safeguarding_statements")
+safeguarding_reconciliations = _records("safeguarding_reconciliations")
+safeguarding_breaks = _records("safeguarding_breaks")
 vault_tokens = _records("vault_tokens")
 idempotency_keys = Table(
     "idempotency_keys",

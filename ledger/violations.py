@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from domain.payout_stop import ALL_CURRENCIES
+from domain.safeguarding import ALERT_SCOPE
 from ledger.invariants import Violation
 
 GUARDS_SCOPE = "GUARDS"
@@ -74,7 +75,7 @@ _ALERTS = f"""
         WHERE (a.firing, a.violations) IS DISTINCT FROM (true, excluded.violations)
     )
     UPDATE ledger_alerts a SET firing = false, ended_at = clock_timestamp(), violations = 0
-    WHERE a.firing AND a.scope NOT IN (SELECT scope FROM open)
+    WHERE a.firing AND NOT starts_with(a.scope, '{ALERT_SCOPE}') AND a.scope NOT IN (SELECT scope FROM open)
 """
 _NEEDED = f"""
     SELECT {_SCOPE} AS currency, coalesce(s.version, 0) AS version, jsonb_agg(jsonb_build_object('kind', v.kind,

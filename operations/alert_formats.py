@@ -1,4 +1,4 @@
-"""Alerts about the books in the formats of those who are told: Alertmanager's two, and PagerDuty's.
+"""Alerts about the books and old breaks in the formats of those who are told: Alertmanager's two, and PagerDuty's.
 
 Pure. Source: the Alertmanager v2 API's `postableAlerts` (`POST /api/v2/alerts`); its webhook receiver's message,
 version 4; the PagerDuty Events API v2 (`POST /v2/enqueue`).
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from domain.safeguarding import ALERT_SCOPE
 from domain.timestamps import rfc3339
 
 ALERT_NAME = "LedgerInvariantViolated"
+BREAK_ALERT_NAME = "SafeguardingBreakOld"
 RECEIVER = "ledgerline"
 NEVER = "0001-01-01T00:00:00Z"
 """How Alertmanager writes the end of an alert that has not ended."""
@@ -31,6 +33,7 @@ SUMMARY_MOST = 1_024
 class Alert:
     """Violations in one scope (a currency, `ALL`, `GUARDS`), firing since an instant, or ended.
 
+    In a scope `SAFEGUARDING:{currency}` they are breaks that stood too long.
     `first_violations`: kind, account, entry and detail of the first ones. `instance`: the installation's URL.
     """
 
@@ -43,19 +46,42 @@ class Alert:
     instance: str
 
     @property
+    def about_breaks(self) -> bool:
+        """Whether it is about safeguarding, not about the soundness of the books."""
+        return self.scope.startswith(ALERT_SCOPE)
+
+    @property
+    def name(self) -> str:
+        """What kind of alert it is."""
+        return BREAK_ALERT_NAME if self.about_breaks else ALERT_NAME
+
+    @property
     def dedup_key(self) -> str:
         """One for each scope: what is told under it is one incident until it is resolved."""
-        return f"{ALERT_NAME}/{self.instance}/{self.scope}"
+        return f"{self.name}/{self.instance}/{self.scope}"
 
 
 def summary_of(alert: Alert) -> str:
     """Return one sentence with the first violation's kind, account and entry."""
+    if alert.about_breaks:
+        return _summary_of_breaks(alert)
     if not alert.firing:
         return f"The books are in order again in {alert.scope}, or a person has taken note."
     first = alert.first_violations[0] if alert.first_violations else {}
     where = f"{first.get('kind')} at account {first.get('account')}, entry {first.get('entry')}"
     stopped = "" if alert.scope == "GUARDS" else " Payouts in it are stopped until a person lifts the stop."
     return f"{alert.violations} ledger violations in {alert.scope}: {where}.{stopped}"
+
+
+def _summary_of_breaks(alert: Alert) -> str:
+    currency = alert.scope.removeprefix(ALERT_SCOPE)
+    if not alert.firing:
+        return f"No break of safeguarding in {currency} has stood too long any more."
+    first = alert.first_violations[0] if alert.first_violations else {}
+    return (
+        f"{alert.violations} breaks of safeguarding in {currency} have stood too long: {first.get('kind')} of"
+        f" {first.get('detail')} ({first.get('account')}, {first.get('entry')})."
+    )
 
 
 def to_alertmanager(alert: Alert, now: datetime) -> list[dict[str, Any]]:
@@ -76,10 +102,10 @@ def to_webhook(alert: Alert) -> dict[str, Any]:
     """Return Alertmanager's webhook message, version 4, with one alert."""
     status = "firing" if alert.firing else "resolved"
     labels, annotations = _labels(alert), _annotations(alert)
-    group = {"alertname": ALERT_NAME, "scope": alert.scope}
+    group = {"alertname": alert.name, "scope": alert.scope}
     return {
         "version": "4",
-        "groupKey": f'{{}}:{{alertname="{ALERT_NAME}", scope="{alert.scope}"}}',
+        "groupKey": f'{{}}:{{alertname="{alert.name}", scope="{alert.scope}"}}',
         "truncatedAlerts": 0,
         "status": status,
         "receiver": RECEIVER,
@@ -120,7 +146,7 @@ def to_pagerduty(alert: Alert, routing_key: str) -> dict[str, Any]:
             "timestamp": rfc3339(alert.since),
             "component": "ledger",
             "group": alert.scope,
-            "class": ALERT_NAME,
+            "class": alert.name,
             "custom_details": {
                 "violations": alert.violations,
                 "first_violations": [dict(one) for one in alert.first_violations],
@@ -131,7 +157,7 @@ def to_pagerduty(alert: Alert, routing_key: str) -> dict[str, Any]:
 
 def _labels(alert: Alert) -> dict[str, str]:
     return {
-        "alertname": ALERT_NAME,
+        "alertname": alert.name,
         "severity": "critical",
         "service": RECEIVER,
         "instance": alert.instance,
@@ -145,4 +171,4 @@ def _annotations(alert: Alert) -> dict[str, str]:
 
 
 def _report_url(alert: Alert) -> str:
-    return f"{alert.instance}/v1/ledger/invariants"
+    return f"{alert.instance}/v1/{'safeguarding/breaks' if alert.about_breaks else 'ledger/invariants'}"

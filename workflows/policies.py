@@ -112,6 +112,9 @@ PROOF_WORKFLOW_ID = "ledger-proof-due"
 
 ALERTS_WORKFLOW_ID = "ledger-alerts"
 
+SAFEGUARDING_TIMEOUT = timedelta(minutes=30)
+"""The last entry of each account is looked up, some ten microseconds each: minutes for a book of millions."""
+
 STOP_PAUSES_SECONDS: dict[Mode, tuple[float, ...]] = {
     Mode.LIVE: (10, 30, 60, 120, 300),
     Mode.TEST: (1, 2, 4, 8, 15),

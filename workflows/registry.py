@@ -12,6 +12,7 @@ from workflows.rail_inbox import RailInboxWorkflow
 from workflows.rail_notice import RailNoticeWorkflow
 from workflows.reconciliation import ReconciliationWorkflow, ResumeFilesWorkflow
 from workflows.refund import RefundWorkflow
+from workflows.safeguarding import SafeguardingDaysWorkflow, SafeguardingWorkflow
 from workflows.settlement import ChargeSettlementWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.watch import DeliverAlertsWorkflow, ProveBooksWorkflow, WatchBooksWorkflow
@@ -37,4 +38,6 @@ BACKGROUND_WORKFLOWS: tuple[type[Any], ...] = (
     DeliverAlertsWorkflow,
     ReconciliationWorkflow,
     ResumeFilesWorkflow,
+    SafeguardingDaysWorkflow,
+    SafeguardingWorkflow,
 )

@@ -52,4 +52,10 @@ SCHEDULES: tuple[ScheduleRow, ...] = (
         note="Proves every rule over the whole book.",
         daily_at_utc=(2, 30),
     ),
+    ScheduleRow(
+        id="safeguarding",
+        workflow="SafeguardingDaysWorkflow",
+        note="Reconciles each day whose fixed time has come (LEDGERLINE_SAFEGUARDING_TIME), as of that time.",
+        every=timedelta(minutes=5),
+    ),
 )

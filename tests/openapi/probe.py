@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ def probe(
     operator = Shop(sandbox["api_url"], sandbox["admin_key"])
     merchant = operator.post("/merchants", {"name": f"schemathesis {seed}"}).json()["id"]
     made = operator.post("/api_keys", {"merchant": merchant, "mode": "test"}).json()
-    operator.close()
     shop = Shop(sandbox["api_url"], made["secret"])
     objects = folder / f"objects-{seed}-{admin}.json"
-    objects.write_text(json.dumps(_make_objects(shop)))
+    objects.write_text(json.dumps({**_make_objects(shop), **_make_safeguarded(operator, seed)}))
     shop.close()
+    operator.close()
     key = sandbox["admin_key"] if admin else made["secret"]
     command = [Path(sys.executable).with_name("st"), f"--config-file={CONFIGURATION}", "run"]
     command += [f"{sandbox['api_url']}/openapi.json", "--header", f"Authorization: Bearer {key}", "--no-color"]
@@ -46,6 +47,19 @@ def probe(
         timeout=SECONDS_MAX,
         check=False,
     )
+
+
+def _make_safeguarded(operator: Shop, seed: int) -> dict[str, list[str]]:
+    """A statement, what it is reconciled to, and the breaks that this opens."""
+    given = {"bank": "first", "currency": "EUR", "closing_balance": 1, "mode": "test", "statement_id": f"st-{seed}"}
+    as_of = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    statement = operator.post("/safeguarding/statements", {**given, "as_of": as_of}, key=fresh_key()).json()
+    run = operator.post("/safeguarding/reconciliations", {}, key=fresh_key()).json()
+    return {
+        "statement": [statement["id"]] if "id" in statement else [],
+        "reconciliation": [one["id"] for one in run["reconciliations"]],
+        "break": [one["id"] for one in operator.get("/safeguarding/breaks")["data"]],
+    }
 
 
 def _make_objects(shop: Shop) -> dict[str, list[str]]:

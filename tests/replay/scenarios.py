@@ -10,6 +10,7 @@ from domain.risk import RiskDecision
 from tests.replay.charge_scenarios import CHARGE_SCENARIOS
 from tests.replay.money_scenarios import MONEY_SCENARIOS
 from tests.replay.reconciliation_scenarios import reconciliation_waited_for_grace
+from tests.replay.safeguarding_scenarios import safeguarding_one_day, safeguarding_two_days_due
 from tests.replay.stop_scenarios import payout_stopped_before_it_started, payout_stopped_in_transit
 from tests.replay.webhook_scenarios import webhook_woken_then_disabled
 from tests.workflows.conftest import World, claim
@@ -340,6 +341,8 @@ SCENARIOS: dict[str, Scenario] = {
         transfer_exchanged,
         transfer_quote_expired,
         transfer_quote_used,
+        safeguarding_one_day,
+        safeguarding_two_days_due,
         webhook_woken_then_disabled,
         reconciliation_waited_for_grace,
         *MONEY_SCENARIOS,

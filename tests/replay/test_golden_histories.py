@@ -9,7 +9,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tests.replay.scenarios import RETIRED, SCENARIOS
-from workflows import ports, reconciliation_ports, search_attributes, watch_ports
+from workflows import ports, reconciliation_ports, safeguarding_ports, search_attributes, watch_ports
 from workflows.registry import BACKGROUND_WORKFLOWS, PAYMENT_WORKFLOWS
 from workflows.versions import PATCHES
 
@@ -17,7 +17,7 @@ HISTORIES = Path(__file__).parent / "histories"
 WORKFLOWS = (*PAYMENT_WORKFLOWS, *BACKGROUND_WORKFLOWS)
 PORTS = (
     *(ports.AssessmentPort, ports.RailPort, ports.NoticePort, ports.BookPort, ports.RecordPort, ports.WebhookPort),
-    *(ports.LedgerPeriodPort, watch_ports.WatchPort, watch_ports.StopPort),
+    *(ports.LedgerPeriodPort, watch_ports.WatchPort, watch_ports.StopPort, safeguarding_ports.SafeguardingPort),
     reconciliation_ports.ReconciliationPort,
 )
 RECORDED = sorted(HISTORIES.rglob("*.json"))
@@ -60,7 +60,7 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         *("assess_charge", "attempt", "close_file", "collect_rail_notices", "deliver_alerts"),
         *("deliver_rail_notices", "deliver_webhooks", "extend_ledger_periods", "inquire", "match_lines"),
         *("payouts_stopped", "plan_payout", "post", "prove_books", "read_fee_standing", "read_object"),
-        *("resume_files", "watch_books"),
+        *("reconcile_safeguarding", "resume_files", "safeguarding_due", "watch_books"),
     ]
     assert {one.name: sorted(filter(None, one.updates)) for one in definitions} == {
         "ChargeWorkflow": ["authenticate", "capture", "resolve", "void"],
@@ -80,6 +80,8 @@ def test_names_on_the_wire_are_a_snapshot() -> None:
         "DeliverAlertsWorkflow": [],
         "ReconciliationWorkflow": [],
         "ResumeFilesWorkflow": [],
+        "SafeguardingDaysWorkflow": [],
+        "SafeguardingWorkflow": [],
     }
     assert {one.name: sorted(filter(None, one.signals)) for one in definitions if one.signals} == {
         "ChargeWorkflow": ["rail_told"],
