@@ -15,6 +15,9 @@ from domain.money import check_amount, format_amount
 from domain.rail import Flow
 from domain.timestamps import rfc3339
 
+REVERSAL_MARK = ".orphan-"
+"""What names the orders that give an orphan back, after its charge."""
+
 
 class OrphanStatus(StrEnum):
     """OPEN: the money is not back yet. RESOLVED: it is."""
@@ -69,7 +72,7 @@ class Orphan:
     @property
     def reversal_operation(self) -> str:
         """The operation id of giving it back: its attempts are numbered after this."""
-        return f"{self.charge}.orphan-{self.id.removeprefix('exc_orphan_')}"
+        return f"{self.charge}{REVERSAL_MARK}{self.id.removeprefix('exc_orphan_')}"
 
     @property
     def reversal_flow(self) -> Flow:
@@ -80,6 +83,15 @@ class Orphan:
 def orphan_id(effect_key: str) -> str:
     """Return the id of the exception of an orphaned effect: `ch_1:1` gives `exc_orphan_ch_1_1`."""
     return f"exc_orphan_{re.sub('[^a-z0-9]', '_', effect_key.lower())}"
+
+
+def orphan_of_order(order: str) -> str:
+    """Return the id of the orphan that a rail's order would be, or gives back.
+
+    `ch_1:1` and `ch_1.orphan-ch_1_1:1` give `exc_orphan_ch_1_1`. Whether there is one is another question.
+    """
+    _, gives_back, name = order.rpartition(":")[0].partition(REVERSAL_MARK)
+    return f"exc_orphan_{name}" if gives_back else orphan_id(order)
 
 
 def orphan_document(orphan: Orphan) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from domain.identifiers import Mode
+from domain.orphan import orphan_of_order
 from domain.reconciliation import LineStatus
 from reconciliation.matching import BookSide, EarlierLine
 
@@ -50,6 +51,13 @@ JOIN LATERAL (
 WHERE (a.id = ANY (%(orders)s) OR a.operation_id = ANY (%(orders)s)) AND a.rail = %(rail)s AND a.mode = %(mode)s
     AND (a.merchant_id = %(merchant)s OR %(everybody)s)
 ORDER BY a.outcome = 'approved', a.created_at, a.id
+"""
+_ORPHANS = """
+SELECT o.id, o.merchant_id, o.document, m.moved_at FROM exceptions o
+LEFT JOIN LATERAL (SELECT max(m.recorded_at) AS moved_at FROM movements m WHERE m.reference = o.id
+    AND m.kind = 'orphan') m ON true
+WHERE o.id = ANY (%(ids)s) AND o.document ->> 'kind' = 'orphan' AND o.document ->> 'rail' = %(rail)s
+    AND o.mode = %(mode)s AND (o.merchant_id = %(merchant)s OR %(everybody)s)
 """
 _DISPUTES = f"""
 SELECT o.charge_id, o.merchant_id, o.id, o.document, m.moved_at FROM disputes o {_MOVED}
@@ -154,6 +162,13 @@ class ReconciliationStore:
         for row in await self._rows(_SIDES, {**scope.terms(), "rail": rail, "orders": list(orders)}):
             side = _side(row, scope.mode, row["kind"], row["rail_key"])
             found[row["rail_key"]] = found[row["operation_id"]] = side
+        # An orphan's orders name the charge they were for; the money is the orphan's.
+        orphans = {order: orphan_of_order(order) for order in orders}
+        terms = {**scope.terms(), "rail": rail, "ids": sorted(set(orphans.values()))}
+        rows = {row["id"]: row for row in await self._rows(_ORPHANS, terms)}
+        for order, orphan in orphans.items():
+            if orphan in rows:
+                found[order] = _side(rows[orphan], scope.mode, "orphan", order)
         return found
 
     async def disputes(self, scope: Scope, charges: Sequence[str]) -> dict[str, list[BookSide]]:

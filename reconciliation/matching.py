@@ -78,7 +78,12 @@ class EarlierLine:
     subject: str | None
 
 
-_OBJECTS = {LineKind.CAPTURE: "charge", LineKind.REFUND: "refund", LineKind.PAYOUT: "payout"}
+_OBJECTS = {
+    LineKind.CAPTURE: ("charge", "orphan"),
+    LineKind.REFUND: ("refund", "orphan"),
+    LineKind.PAYOUT: ("payout",),
+    LineKind.CHARGEBACK: ("dispute",),
+}
 _UNDER_WAY = {
     "charge": ("processing", "unknown", "requires_action"),
     "refund": ("processing", "pending", "unknown"),
@@ -89,6 +94,7 @@ _DONE = {
     "refund": ("succeeded",),
     "payout": ("paid", "returned"),
     "dispute": ("needs_response", "under_review", "won", "lost"),
+    "orphan": ("open", "resolved"),
 }
 
 
@@ -156,7 +162,7 @@ def _contradiction(line: StatementLine, side: BookSide) -> str | None:
     document, status = side.document, side.document["status"]
     if (line.gross_minor > 0) != (line.kind is LineKind.CAPTURE):
         return f"The sign of its gross is not a {line.kind}'s."
-    if _OBJECTS.get(line.kind, "dispute") != side.kind:
+    if side.kind not in _OBJECTS[line.kind]:
         return f"Its order is a {side.kind}."
     if document["currency"] != line.currency:
         return f"The {side.kind} is in {document['currency']}."
@@ -175,17 +181,17 @@ def _contradiction(line: StatementLine, side: BookSide) -> str | None:
 
 def _compared(line: StatementLine, side: BookSide, tolerance_minor: int) -> Ruling:
     document, under_way = side.document, side.document["status"] in _UNDER_WAY.get(side.kind, ())
-    if line.kind is LineKind.CAPTURE:
+    if side.kind == "charge":
         expected: int = document["amount"] if under_way else document["amount_captured"]
     else:
-        expected = -document["amount"]
+        expected = document["amount"] if line.kind is LineKind.CAPTURE else -document["amount"]
     difference = line.gross_minor - expected
     if abs(difference) > tolerance_minor:
         detail = f"The books have {abs(expected)} of the {side.kind}, the file {abs(line.gross_minor)}."
         return _drift(DriftKind.LINE_DIFFERS, detail, expected, line.gross_minor)
-    if line.kind is LineKind.CAPTURE:
-        if abs(line.fee_minor) > expected:
-            return _drift(DriftKind.LINE_CONTRADICTS, "Its fee is more than the charge.", 0, line.net_minor)
+    if line.kind is LineKind.CAPTURE and abs(line.fee_minor) > expected:
+        return _drift(DriftKind.LINE_CONTRADICTS, "Its fee is more than the charge.", 0, line.net_minor)
+    if side.kind == "charge":
         # The fee is posted with the charge's settlement.
         return _matched(expected, line.gross_minor, adjust_minor=difference, effect=Effect.SETTLE)
     effect = Effect.TELL if under_way else Effect.NONE

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identifiers import Mode
+from domain.orphan import orphan_of_order
 from domain.reconciliation import DriftKind, LineKind, LineStatus, StatementLine
 from reconciliation.matching import (
     BookSide,
@@ -23,7 +24,10 @@ from reconciliation.matching import (
 )
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
-STATUSES = {"charge": "captured", "refund": "succeeded", "payout": "paid", "dispute": "needs_response"}
+STATUSES = {
+    **{"charge": "captured", "refund": "succeeded", "payout": "paid", "dispute": "needs_response"},
+    "orphan": "resolved",
+}
 KINDS = {
     LineKind.CAPTURE: "charge",
     LineKind.REFUND: "refund",
@@ -255,3 +259,14 @@ def test_rule_30_exactly_what_was_disturbed_is_an_exception(seed: int, size: int
 def _said(one: StatementLine) -> dict[str, Any]:
     names = ("number", "kind", "reference", "order", "gross_minor", "fee_minor", "currency", "booked_at", "rail")
     return {name: getattr(one, name) for name in names}
+
+
+def test_an_orphans_money_came_and_went_and_both_lines_match() -> None:
+    """A rail's late yes for a charge that ended elsewhere is settled like any other, and so is giving it back."""
+    came = rule_on_line(line(order="ch_1:1"), side("orphan"), 0)
+    went = rule_on_line(line(kind=LineKind.REFUND, gross_minor=-8420, fee_minor=0), side("orphan"), 0)
+    assert (came.status, came.effect, came.adjust_minor) == (LineStatus.MATCHED, Effect.NONE, -62)
+    assert (went.status, went.effect, went.adjust_minor) == (LineStatus.MATCHED, Effect.NONE, 0)
+    more = rule_on_line(line(gross_minor=8421), side("orphan"), 0)
+    assert (more.kind, more.difference_minor) == (DriftKind.LINE_DIFFERS, 1)
+    assert orphan_of_order("ch_1:1") == orphan_of_order("ch_1.orphan-ch_1_1:2") == "exc_orphan_ch_1_1"

@@ -96,6 +96,7 @@ def _summary(reports: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "manners": total("manners"),
         "statuses": total("statuses"),
         "answers": total("answers"),
+        "settled": total("settled"),
         "findings": [f"seed {report['seed']}: {finding}" for report in reports for finding in report["findings"]],
     }
 
@@ -103,7 +104,7 @@ def _summary(reports: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
 def _print(report: dict[str, Any]) -> None:
     print(f"{len(report['seeds'])} seeds, {report['requests']} keyed requests, {report['retries']} retries, ", end="")
     print(f"{report['rail_operations']} orders at the rails, {report['events']} events, {report['seconds']} s")
-    for name in ("faults", "kills", "manners", "answers", "statuses"):
+    for name in ("faults", "kills", "manners", "answers", "statuses", "settled"):
         print(f"{name}: " + ", ".join(f"{count} {what}" for what, count in report[name].items()))
     for finding in report["findings"]:
         print(f"FINDING {finding}")

@@ -14,6 +14,7 @@ from tests.simulation.auditor import FINAL_STATUSES, Auditor, Document, Effect, 
 from tests.simulation.books import Books
 from tests.simulation.crowd import Notebook
 from tests.simulation.event_audit import event_findings
+from tests.simulation.settling import settle
 
 REST_SECONDS_MAX = 90.0
 NOTICE_SECONDS_MAX = 700.0
@@ -40,6 +41,7 @@ class Verdict:
     kills: dict[str, int] = field(default_factory=dict)
     manners: dict[str, int] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
+    settled: dict[str, int] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
 
     def document(self) -> Document:
@@ -54,6 +56,7 @@ class Verdict:
             _listed("faults met", self.faults),
             _listed("killed", self.kills),
             _listed("manners", self.manners),
+            _listed("lines settled", self.settled),
             *(f"FINDING {finding}" for finding in self.findings),
             "the books equal the rails' truth" if not self.findings else f"{len(self.findings)} findings",
         ]
@@ -85,6 +88,7 @@ class Inspection:
         """`sandbox` is what `sandbox.json` says of the instance; the time-skipping server lists no workflows."""
         self._lists_workflows = lists_workflows
         self._temporal_address = sandbox["temporal_address"]
+        self._rails_url = sandbox["rails_url"]
         self._notebook = notebook
         self._verdict = verdict
         self._shop = Shop(sandbox["api_url"], sandbox["test_key"])
@@ -112,6 +116,8 @@ class Inspection:
         self._check_api(expected.balances)
         if self._lists_workflows:
             self._check_workflows(auditor)
+            # Last: it changes the books.
+            self._check_settlement()
         for document in self._notebook.documents.values():
             name = f"{document['object']} {document['status']}"
             self._count(self._verdict.statuses, name)
@@ -177,6 +183,13 @@ class Inspection:
                 self._verdict.findings.append(
                     f"{what} {name}: the world says {expected.get(name, 0)}, the books say {actual.get(name, 0)}"
                 )
+
+    def _check_settlement(self) -> None:
+        """What the rails settled and the bank was paid is what the books have, line by line; then the books prove."""
+        settling = settle(self._rails_url, self._admin)
+        self._verdict.settled = dict(settling.matched)
+        self._verdict.findings += [f"settlement break: {told}" for told in settling.breaks]
+        self._verdict.findings += self._books.violations()
 
     def _check_events(self) -> None:
         events = self._shop.events()
