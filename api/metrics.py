@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from api.documenting import streaming
+from api.inbox_metrics import InboxMetrics
 from api.safeguarding_metrics import SafeguardingMetrics
 from api.watch_metrics import WatchMetrics
 
@@ -46,6 +47,7 @@ class HttpMetrics:
 
         self.watch = WatchMetrics(self.registry)
         self.safeguarding = SafeguardingMetrics(self.registry)
+        self.inbox = InboxMetrics(self.registry)
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one request under its route template, so that ids don't become labels."""
@@ -72,5 +74,6 @@ async def read_metrics(request: Request) -> Response:
     metrics: HttpMetrics = request.app.state.core.metrics
     await metrics.watch.refresh(request.app.state.core.reads)
     await metrics.safeguarding.refresh(request.app.state.core.reads)
+    await metrics.inbox.refresh(request.app.state.core.reads)
     body = generate_latest(metrics.registry) + generate_latest(REGISTRY)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,6 +1,5 @@
 """A payout: money leaves the account into transit, then to the beneficiary or, after a definite no, back."""
 
-import asyncio
 import contextlib
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -9,19 +8,19 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from domain.facts import Fact, PayoutFailed, PayoutPaid, PayoutRerouted, PayoutStarted
+    from domain.facts import PayoutFailed, PayoutPaid, PayoutRerouted, PayoutStarted
     from domain.identifiers import rail_key
-    from domain.ledger import KeyClaim, PostingResult, Record, RefusalCode
+    from domain.ledger import KeyClaim, PostingResult, RefusalCode
     from domain.payout import Payout, PayoutStatus, payout_document
     from domain.payout_stop import PAYOUTS_STOPPED
-    from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest, trail_with
-    from domain.timestamps import rfc3339
-    from workflows import effects, policies, search_attributes
+    from domain.rail import Attempt, DeclineClass, Flow, Outcome, RailAnswer, RailRequest
+    from workflows import effects, policies
     from workflows.committing import commit_next_version
-    from workflows.findings import TakesFindings, commit_claim
+    from workflows.findings import TakesFindings
     from workflows.inquiry import InquiryProgress
+    from workflows.order_writer import OrderWriter
     from workflows.ports import PlanPayout
-    from workflows.postings import payout_posting, unknown_outcome_exception
+    from workflows.postings import payout_posting
     from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
     from workflows.watch_ports import AskStop
@@ -45,10 +44,12 @@ class PayoutWorkflow(HearsRails, TakesFindings):
     @workflow.init
     def __init__(self, start: StartPayout) -> None:
         self._start = start
-        self._payout = start.payout
-        self._exception: Record | None = None
+        self._writer = OrderWriter(start.payout, payout_posting, open_statuses=OPEN_STATUSES, actor=start.actor)
         self._mailbox = RailMailbox()
-        self._committing = asyncio.Lock()
+
+    @property
+    def _payout(self) -> Payout:
+        return self._writer.current
 
     @workflow.run
     async def run(self, start: StartPayout) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class PayoutWorkflow(HearsRails, TakesFindings):
         plan = await effects.plan_payout(PlanPayout(payout=start.payout))
         if not plan.options:
             return await self._refuse("no_rail_available", "No rail can pay this currency to this destination.")
-        self._payout = replace(self._payout, route=plan.options, rail=plan.options[0].rail, attempts=1)
+        self._writer.current = replace(self._payout, route=plan.options, rail=plan.options[0].rail, attempts=1)
         attempt = self._first_attempt()
         started = await self._start_transit(attempt)
         while started.refusal is not None and started.refusal.code is RefusalCode.PAYOUTS_STOPPED:
@@ -90,7 +91,7 @@ class PayoutWorkflow(HearsRails, TakesFindings):
                 paid = replace(self._payout, status=PayoutStatus.PAID, next_check_at=None)
                 terms = self._terms()
                 del terms["account"]
-                await self._commit(paid, event="payout.paid", facts=(PayoutPaid(**terms),), attempts=(attempt,))
+                await self._writer.commit(paid, event="payout.paid", facts=(PayoutPaid(**terms),), attempts=(attempt,))
                 return
             follow = self._next_rail(answer, attempts_max)
             if follow is None:
@@ -101,7 +102,7 @@ class PayoutWorkflow(HearsRails, TakesFindings):
                     failure_detail=f"{attempt.rail} did not take the payout.",
                     next_check_at=None,
                 )
-                await self._commit(
+                await self._writer.commit(
                     failed, event="payout.failed", facts=(PayoutFailed(**self._terms()),), attempts=(attempt,)
                 )
                 return
@@ -115,7 +116,7 @@ class PayoutWorkflow(HearsRails, TakesFindings):
                 currency=self._payout.currency,
             )
             moved = replace(self._payout, rail=follow, attempts=again.number)
-            resumed = await self._commit(moved, facts=(rerouted,), attempts=(attempt, again))
+            resumed = await self._writer.commit(moved, facts=(rerouted,), attempts=(attempt, again))
             attempt = again
 
     def _next_rail(self, answer: RailAnswer, attempts_max: int) -> str | None:
@@ -147,7 +148,7 @@ class PayoutWorkflow(HearsRails, TakesFindings):
             open_statuses=frozenset({PayoutStatus.PROCESSING}),
         )
         if result.refusal is None:
-            self._payout = replace(payout, version=version)
+            self._writer.current = replace(payout, version=version)
         return result
 
     async def _wait_for_lift(self, claim: KeyClaim | None = None) -> bool:
@@ -162,12 +163,12 @@ class PayoutWorkflow(HearsRails, TakesFindings):
             if seconds != shown_pause:
                 next_check_at = workflow.now() + timedelta(seconds=seconds)
                 held = replace(self._payout, held_by=PAYOUTS_STOPPED, next_check_at=next_check_at)
-                await self._commit(held, claim=claim)
+                await self._writer.commit(held, claim=claim)
                 shown_pause = seconds
             await self._pause(seconds)
             if not await effects.payouts_stopped(stop):
                 break
-        return await self._commit(replace(self._payout, held_by=None, next_check_at=None))
+        return await self._writer.commit(replace(self._payout, held_by=None, next_check_at=None))
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long, or until an operator says that looking again is worth while."""
@@ -230,80 +231,20 @@ class PayoutWorkflow(HearsRails, TakesFindings):
         return self._payout.next_check_at is not None and self._payout.held_by is None
 
     async def _take_claim(self, claim: KeyClaim, actor: str) -> bool:
-        async with self._committing:
-            version = await commit_claim(
-                lambda version: payout_posting(replace(self._payout, version=version), claim=claim, actor=actor),
-                object_id=self._payout.id,
-                version=self._payout.version,
-                open_statuses=OPEN_STATUSES,
-            )
-            if version is not None:
-                self._payout = replace(self._payout, version=version)
-        return version is None
+        return await self._writer.claim(claim, actor)
 
     def _document(self) -> dict[str, Any]:
         return payout_document(self._payout)
 
     async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:
         pending = waiting.outcome is Outcome.PENDING
-        status = PayoutStatus.PROCESSING if pending else PayoutStatus.UNKNOWN
-        first = self._payout.next_check_at is None
-        extra: tuple[Record, ...] = ()
-        if progress.exhausted and self._exception is None:
-            self._exception = unknown_outcome_exception(
-                self._payout.id,
-                rail=waiting.rail,
-                rail_key=waiting.rail_key,
-                since=rfc3339(waiting.requested_at),
-                status="open",
-            )
-            extra = (self._exception,)
-        await self._commit(
-            replace(
-                self._payout,
-                status=status,
-                next_check_at=progress.next_check_at,
-                inquiries=trail_with(self._payout.inquiries, waiting),
-            ),
-            event="payout.unknown" if first and not pending else None,
-            attempts=(waiting,) if first else (),
-            extra=extra,
+        await self._writer.report(
+            replace(self._payout, status=PayoutStatus.PROCESSING if pending else PayoutStatus.UNKNOWN),
+            progress,
+            waiting,
+            first=self._payout.next_check_at is None,
+            event=None if pending else "payout.unknown",
         )
-
-    async def _commit(
-        self,
-        payout: Payout,
-        *,
-        event: str | None = None,
-        facts: tuple[Fact, ...] = (),
-        attempts: tuple[Attempt, ...] = (),
-        extra: tuple[Record, ...] = (),
-        claim: KeyClaim | None = None,
-    ) -> bool:
-        """Commit the payout's next version; True if an earlier run of this step had done so."""
-        payout = replace(payout, inquiries=trail_with(payout.inquiries, *attempts))
-        if self._exception is not None and payout.status in (PayoutStatus.PAID, PayoutStatus.FAILED):
-            closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
-            extra, self._exception = (*extra, closed), None
-        async with self._committing:
-            version, result = await commit_next_version(
-                lambda version: payout_posting(
-                    replace(payout, version=version),
-                    event=event,
-                    facts=facts,
-                    attempts=attempts,
-                    claim=claim,
-                    actor=self._start.actor,
-                    extra=extra,
-                ),
-                object_id=payout.id,
-                version=self._payout.version,
-                open_statuses=OPEN_STATUSES,
-            )
-            assert result.refusal is None, result.refusal
-            self._payout = replace(payout, version=version)
-        workflow.upsert_search_attributes([search_attributes.STATUS.value_set(payout.status.value)])
-        return result.duplicate
 
     def _terms(self) -> dict[str, Any]:
         payout = self._payout

@@ -10,16 +10,16 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from domain.facts import Fact, RefundFailed, RefundSucceeded
-    from domain.ledger import KeyClaim, PostingResult, Record, RefundGuard, RefusalCode
-    from domain.rail import Attempt, Outcome, RailAnswer, trail_with
+    from domain.ledger import KeyClaim, PostingResult, RefundGuard, RefusalCode
+    from domain.rail import Attempt, Outcome, RailAnswer
     from domain.refund import Refund, RefundStatus, refund_document
     from domain.refund_policy import OnLowBalance
-    from domain.timestamps import rfc3339
     from workflows import policies, refund_states, search_attributes
     from workflows.committing import commit_next_version
-    from workflows.findings import TakesFindings, commit_claim
+    from workflows.findings import TakesFindings
     from workflows.inquiry import InquiryProgress
-    from workflows.postings import refund_posting, unknown_outcome_exception
+    from workflows.order_writer import OrderWriter
+    from workflows.postings import refund_posting
     from workflows.rail_notices import HearsRails, RailMailbox
     from workflows.rail_orders import give_order, renumbered
     from workflows.refund_fees import settle_refund_fee
@@ -36,12 +36,14 @@ class RefundWorkflow(HearsRails, TakesFindings):
     @workflow.init
     def __init__(self, start: StartRefund) -> None:
         self._start = start
-        self._refund = start.refund
-        self._exception: Record | None = None
+        self._writer = OrderWriter(start.refund, refund_posting, open_statuses=OPEN_STATUSES, actor=start.actor)
         self._mailbox = RailMailbox()
-        self._committing = asyncio.Lock()
         self._lock = asyncio.Lock()
         self._funds_told = False
+
+    @property
+    def _refund(self) -> Refund:
+        return self._writer.current
 
     @workflow.run
     async def run(self, start: StartRefund) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
         attempt, answer = await self._insist(attempt, resumed=reserved.duplicate)
         if answer.outcome is Outcome.APPROVED:
             fact: Fact = RefundSucceeded(**refund_states.fact_terms(self._refund))
-            await self._commit(
+            await self._writer.commit(
                 replace(self._refund, status=RefundStatus.SUCCEEDED, next_check_at=None),
                 event="refund.succeeded",
                 facts=(fact,),
@@ -77,7 +79,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
                 next_check_at=None,
             )
             fact = RefundFailed(**refund_states.fact_terms(self._refund))
-            await self._commit(failed, event="refund.failed", facts=(fact,), attempts=(attempt,))
+            await self._writer.commit(failed, event="refund.failed", facts=(fact,), attempts=(attempt,))
         await workflow.wait_condition(workflow.all_handlers_finished)
         return refund_document(self._refund)
 
@@ -107,7 +109,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
             open_statuses=frozenset(),
         )
         if result.refusal is None:
-            self._refund = replace(refund, version=refund.version + 1)
+            self._writer.current = replace(refund, version=refund.version + 1)
         return result
 
     def _must_wait(self, reserved: PostingResult) -> bool:
@@ -165,7 +167,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
             open_statuses=frozenset(),
         )
         if result.refusal is None:
-            self._refund = replace(waiting, version=version)
+            self._writer.current = replace(waiting, version=version)
             workflow.upsert_search_attributes([search_attributes.STATUS.value_set(waiting.status.value)])
         return result
 
@@ -174,7 +176,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
         return RefundGuard(charge_id=refund.charge, refund_id=refund.id, amount_minor=refund.amount_minor)
 
     async def _give_up(self, code: str, detail: str) -> None:
-        await self._commit(refund_states.ended_without_order(self._refund, code, detail), event="refund.failed")
+        await self._writer.commit(refund_states.ended_without_order(self._refund, code, detail), event="refund.failed")
 
     async def _refuse(self, reserved: PostingResult) -> dict[str, Any]:
         """Remember the ledger's refusal, so that a retry cannot turn it into a refund."""
@@ -186,7 +188,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
             return reserved.documents[self._refund.id]
         failed = refund_states.ended_without_order(self._refund, refusal.code.value, refusal.detail)
         claim = self._start.claim if self._refund.version == 0 else None
-        await self._commit(failed, event="refund.failed", claim=claim)
+        await self._writer.commit(failed, event="refund.failed", claim=claim)
         return refund_document(self._refund)
 
     @workflow.signal(name="funds_arrived")
@@ -221,7 +223,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
         if result.refusal is not None and result.refusal.code is RefusalCode.IDEMPOTENCY_KEY_TAKEN:
             return False
         assert result.refusal is None, result.refusal
-        self._refund = replace(gone, version=version)
+        self._writer.current = replace(gone, version=version)
         workflow.upsert_search_attributes([search_attributes.STATUS.value_set(gone.status.value)])
         return True
 
@@ -241,7 +243,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
                 return attempt, answer
             await workflow.sleep(pause)
             again = renumbered(attempt)
-            resumed = await self._commit(self._refund, attempts=(attempt, again))
+            resumed = await self._writer.commit(self._refund, attempts=(attempt, again))
             attempt = again
         raise AssertionError("the last pause ends the loop")
 
@@ -250,76 +252,17 @@ class RefundWorkflow(HearsRails, TakesFindings):
         return asked and not refund_states.is_awaiting_funds(self._refund)
 
     async def _take_claim(self, claim: KeyClaim, actor: str) -> bool:
-        async with self._committing:
-            version = await commit_claim(
-                lambda version: refund_posting(replace(self._refund, version=version), claim=claim, actor=actor),
-                object_id=self._refund.id,
-                version=self._refund.version,
-                open_statuses=OPEN_STATUSES,
-            )
-            if version is not None:
-                self._refund = replace(self._refund, version=version)
-        return version is None
+        return await self._writer.claim(claim, actor)
 
     def _document(self) -> dict[str, Any]:
         return refund_document(self._refund)
 
     async def _report(self, progress: InquiryProgress, waiting: Attempt) -> None:
         status = RefundStatus.PENDING if waiting.outcome is Outcome.PENDING else RefundStatus.UNKNOWN
-        first = self._refund.status is not status
-        extra: tuple[Record, ...] = ()
-        if progress.exhausted and self._exception is None:
-            self._exception = unknown_outcome_exception(
-                self._refund.id,
-                rail=waiting.rail,
-                rail_key=waiting.rail_key,
-                since=rfc3339(waiting.requested_at),
-                status="open",
-            )
-            extra = (self._exception,)
-        await self._commit(
-            replace(
-                self._refund,
-                status=status,
-                next_check_at=progress.next_check_at,
-                inquiries=trail_with(self._refund.inquiries, waiting),
-            ),
-            event=f"refund.{status}" if first else None,
-            attempts=(waiting,) if first else (),
-            extra=extra,
+        await self._writer.report(
+            replace(self._refund, status=status),
+            progress,
+            waiting,
+            first=self._refund.status is not status,
+            event=f"refund.{status}",
         )
-
-    async def _commit(
-        self,
-        refund: Refund,
-        *,
-        event: str | None = None,
-        facts: tuple[Fact, ...] = (),
-        attempts: tuple[Attempt, ...] = (),
-        claim: KeyClaim | None = None,
-        extra: tuple[Record, ...] = (),
-    ) -> bool:
-        """Commit the refund's next version; True if an earlier run of this step had done so."""
-        refund = replace(refund, inquiries=trail_with(refund.inquiries, *attempts))
-        if self._exception is not None and refund.status in (RefundStatus.SUCCEEDED, RefundStatus.FAILED):
-            closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
-            extra, self._exception = (*extra, closed), None
-        async with self._committing:
-            version, result = await commit_next_version(
-                lambda version: refund_posting(
-                    replace(refund, version=version),
-                    event=event,
-                    facts=facts,
-                    attempts=attempts,
-                    claim=claim,
-                    actor=self._start.actor,
-                    extra=extra,
-                ),
-                object_id=refund.id,
-                version=self._refund.version,
-                open_statuses=OPEN_STATUSES,
-            )
-            assert result.refusal is None, result.refusal
-            self._refund = replace(refund, version=version)
-        workflow.upsert_search_attributes([search_attributes.STATUS.value_set(refund.status.value)])
-        return result.duplicate

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg_pool import AsyncConnectionPool
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.inbound import InboundKind, InboundNotice, InboundReceipt
+from domain.inbound import InboundKind, InboundNotice, InboundReceipt, InboundStatus
 from domain.rail import DeclineClass, Outcome, RailAnswer
 from operations.notice_delivery import NoticeDelivery
+from operations.notice_store import NoticeStore, Progress
 from operations.rail_inbox import RailInbox
 from tests.api.conftest import CALLBACK_SECRET, Shop, World
 from tests.api.problems import assert_problem
@@ -202,3 +205,34 @@ async def test_a_crash_after_storing_loses_nothing(
         while not (await real_shop.get("/disputes", charge=charge["id"]))["data"]:
             await asyncio.sleep(0.05)
     assert (await shown(real_world, charge["rail"], f"dispute.created:cb_{charge['id']}"))["status"] == "handled"
+
+
+async def test_metrics_tell_what_waits_in_the_inbox_and_how_long(world: World, database: Any) -> None:
+    """By rail and status; what is through, or kept for a person, waits no more."""
+    ends = (None, InboundStatus.UNMATCHED, InboundStatus.HANDLED, InboundStatus.KEPT)
+    async with AsyncConnectionPool(database.app_url, open=False) as pool:
+        store = NoticeStore(pool)
+        stored = await store.add([outcome("quiet", f"ch_nobody:{number}", YES) for number in range(len(ends))])
+        for (notice, _), end in zip(stored, ends, strict=True):
+            if end is not None:
+                await store.note(notice, Progress(status=end))
+        async with pool.connection() as connection:
+            await connection.execute(
+                "UPDATE rail_notices SET received_at = received_at - interval '1 hour' WHERE id = %s",
+                (stored[0][0].id,),
+            )
+        waiting = await inbox_metrics(world, "quiet")
+        assert {name: value for name, value in waiting.items() if name.startswith("notices")} == {
+            "notices_waiting/received": 1.0,
+            "notices_waiting/unmatched": 1.0,
+        }
+        assert waiting["oldest_notice_seconds/received"] >= 3600 > waiting["oldest_notice_seconds/unmatched"] >= 0
+        for notice, _ in stored:
+            await store.note(notice, Progress(status=InboundStatus.HANDLED))
+    assert await inbox_metrics(world, "quiet") == {}
+
+
+async def inbox_metrics(world: World, rail: str) -> dict[str, float]:
+    text = (await world.http.get("/metrics")).text
+    shown = rf'^ledgerline_rail_inbox_(\w+){{rail="{rail}",status="(\w+)"}} (\S+)$'
+    return {f"{name}/{status}": float(value) for name, status, value in re.findall(shown, text, re.MULTILINE)}

@@ -14,6 +14,7 @@ from pathlib import Path
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from tests.replay.background_scenarios import ended
 from tests.replay.scenarios import SCENARIOS
 from tests.workflows.conftest import open_world
 
@@ -32,7 +33,7 @@ async def record(names: list[str]) -> None:
         for name in names:
             async with open_world(environment) as world:
                 handle = await SCENARIOS[name](world)
-                await handle.result()
+                await ended(handle)
                 history = json.loads((await handle.fetch_history()).to_json())
             kind, _, path = name.partition("_")
             target = HISTORIES / kind / f"{path}.json"

@@ -7,6 +7,7 @@ from temporalio.client import WorkflowHandle
 
 from domain.rail import DeclineClass, Outcome, RailAnswer, RailPace, RailRequest
 from domain.risk import RiskDecision
+from tests.replay.background_scenarios import BACKGROUND_SCENARIOS
 from tests.replay.charge_scenarios import CHARGE_SCENARIOS
 from tests.replay.money_scenarios import MONEY_SCENARIOS
 from tests.replay.reconciliation_scenarios import reconciliation_waited_for_grace
@@ -347,5 +348,6 @@ SCENARIOS: dict[str, Scenario] = {
         reconciliation_waited_for_grace,
         *MONEY_SCENARIOS,
         *CHARGE_SCENARIOS,
+        *BACKGROUND_SCENARIOS,
     )
 }

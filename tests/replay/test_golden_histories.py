@@ -1,6 +1,7 @@
 """Every recorded history replays against today's workflows, in the sandbox; names on the wire are a snapshot."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,21 @@ RECORDED = sorted(HISTORIES.rglob("*.json"))
 def test_every_scenario_is_recorded() -> None:
     recorded = {f"{path.parent.name}_{path.stem}" for path in RECORDED}
     assert recorded == set(SCENARIOS) | set(RETIRED)
+
+
+def test_every_workflow_has_a_history() -> None:
+    """A new workflow comes with a scenario: `python -m tests.replay.record` makes its history."""
+    started = [json.loads(path.read_text())["events"][0] for path in RECORDED]
+    recorded = {event["workflowExecutionStartedEventAttributes"]["workflowType"]["name"] for event in started}
+    assert recorded == {getattr(one, "__temporal_workflow_definition").name for one in WORKFLOWS}
+
+
+def test_histories_name_no_machine() -> None:
+    """No process, host or path of where they were recorded; a stack trace would hold paths."""
+    for path in RECORDED:
+        text = path.read_text()
+        assert set(re.findall(r'"identity": "([^"]*)"', text)) == {"recorder"}, path
+        assert not re.search(r'stackTrace|"\d+@|/(home|root|tmp|work|usr|Users)/', text), path
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
