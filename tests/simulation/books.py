@@ -95,6 +95,11 @@ class Books:
             for rail, currency, direction, amount, reference in rows
         )
 
+    def notices_waiting(self) -> int:
+        """How many of the rails' notices are stored and not with their objects yet."""
+        ((count,),) = self._rows("SELECT count(*) FROM rail_notices WHERE due_at IS NOT NULL")
+        return int(count)
+
     def open_holds(self) -> Counter[tuple[str, int]]:
         """Return what is held for (positive) and of (negative) merchants' accounts."""
         rows = self._rows(

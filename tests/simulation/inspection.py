@@ -142,6 +142,7 @@ class Inspection:
             restless = [document for document in self._notebook.documents.values() if not _rests(auditor, document)]
             told = len(disputes) == len(truth["disputes"]) and not truth["pending"]
             told = told and all(notice["delivered"] for notice in truth["notices"]) and not self._open_orphans()
+            told = told and not self._books.notices_waiting()
             waited, most = time.monotonic() - started, NOTICE_SECONDS_MAX if self._notices_sleep() else REST_SECONDS_MAX
             if (not restless and told and most == REST_SECONDS_MAX) or waited > most:
                 return self._refreshed(auditor)
