@@ -253,7 +253,10 @@ class PostedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostingResult:
-    """Exactly one of `refusal` or a commit. `documents` are the records as stored, by id."""
+    """Exactly one of `refusal` or a commit. `documents` are the records as stored, by id.
+
+    `versions` of those that were read back because other facts or an earlier run had been stored.
+    """
 
     refusal: Refusal | None = None
     duplicate: bool = False
@@ -261,3 +264,4 @@ class PostingResult:
     recorded_at: datetime | None = None
     entries: tuple[PostedEntry, ...] = ()
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """How the answer of `post_batch` becomes the results of its postings. No I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -28,12 +28,21 @@ class Answer:
     rest: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What was read back of a posting's objects, by id."""
+
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+
+
 def results_of(batch: Batch, answer: Answer) -> list[PostingResult]:
     """Return the results of a batch, in its order."""
-    documents: dict[int, dict[str, Any]] = {}
-    for n, object_id, document in answer.rest["documents"]:
-        documents.setdefault(n, {})[object_id] = document
-    return [_result(batch, answer, n, item, documents.get(n, {})) for n, item in enumerate(batch.prepared, 1)]
+    stored: dict[int, _Stored] = {}
+    for n, object_id, document, version in answer.rest["documents"]:
+        of_posting = stored.setdefault(n, _Stored())
+        of_posting.documents[object_id], of_posting.versions[object_id] = document, version
+    return [_result(batch, answer, n, item, stored.get(n, _Stored())) for n, item in enumerate(batch.prepared, 1)]
 
 
 def entry_id(number: int) -> str:
@@ -46,11 +55,12 @@ def ledger_transaction_id(number: int) -> str:
     return f"lt_{number:016d}"
 
 
-def _result(batch: Batch, answer: Answer, n: int, item: Prepared, stored: dict[str, Any]) -> PostingResult:
+def _result(batch: Batch, answer: Answer, n: int, item: Prepared, stored: _Stored) -> PostingResult:
     status = answer.statuses[n - 1]
     if status == REFUSED:
-        return PostingResult(refusal=refusal_of(answer.rest["refusals"][str(n)]), documents=stored)
-    documents = {record.id: stored.get(record.id, record.document) for record in item.posting.records}
+        refusal = refusal_of(answer.rest["refusals"][str(n)])
+        return PostingResult(refusal=refusal, documents=stored.documents, versions=stored.versions)
+    documents = {record.id: stored.documents.get(record.id, record.document) for record in item.posting.records}
     if status == POSTED_EARLIER:
         earlier = answer.rest["earlier"][str(n)]
         return PostingResult(

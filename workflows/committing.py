@@ -26,7 +26,9 @@ async def commit_next_version(
 
     A crashed run of the same workflow task may have committed another step as that version (say
     `unknown`, where the repeated order has now got its answer). If what is stored is still open, this
-    step goes on after it; if it is final, the refusal is returned for the caller to end with it.
+    step goes on after it. If it is final, an earlier run may have got there by this very step, after the
+    other one: its commit is looked for up to the version that is stored, where every key is taken. If it is
+    not there either, the refusal is returned for the caller to end with it.
 
     Raises:
         ApplicationError: the start of this run was given up. Not retryable: it fails the run.
@@ -40,5 +42,5 @@ async def commit_next_version(
         stored = result.documents.get(object_id)
         if stored is None:
             raise start_abandoned(object_id)
-        if stored["status"] not in open_statuses:
+        if stored["status"] not in open_statuses and version >= result.versions.get(object_id, 0):
             return version, result

@@ -95,7 +95,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
     async def _reserve(self, attempt: Attempt, *, claim: KeyClaim | None) -> PostingResult:
         """Set the money aside within the charge's refundable amount, and write the attempt ahead."""
         refund = replace(self._refund, status=RefundStatus.PROCESSING, pending_reason=None)
-        _, result = await commit_next_version(
+        version, result = await commit_next_version(
             lambda version: refund_posting(
                 replace(refund, version=version),
                 facts=(refund_states.reservation(refund, self._start.policy),),
@@ -109,7 +109,7 @@ class RefundWorkflow(HearsRails, TakesFindings):
             open_statuses=frozenset(),
         )
         if result.refusal is None:
-            self._writer.current = replace(refund, version=refund.version + 1)
+            self._writer.current = replace(refund, version=version)
         return result
 
     def _must_wait(self, reserved: PostingResult) -> bool:

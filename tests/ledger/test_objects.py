@@ -250,7 +250,11 @@ async def test_a_known_key_with_other_facts_is_refused_with_what_is_stored(poste
     assert same.refusal is None and same.duplicate and same.documents == {charge_id: unknown.document}
     for result in (other, moved):
         assert result.refusal is not None and result.refusal.code is RefusalCode.EXISTS_WITH_DIFFERENT_FACTS
-        assert result.documents == {charge_id: unknown.document}
+        assert result.documents == {charge_id: unknown.document} and result.versions == {charge_id: 1}
+    later = dataclasses.replace(unknown, version=3)
+    assert (await poster.post(world.posting(key=f"{charge_id}:3", records=(later,)))).refusal is None
+    behind = await poster.post(world.posting(key=key, records=(approved,)))
+    assert behind.refusal is not None and behind.versions == {charge_id: 3}
 
 
 async def test_create_only_sees_an_id_in_use_also_beside_a_repetition_of_its_posting(

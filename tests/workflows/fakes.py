@@ -67,7 +67,9 @@ class FakeBook(BookPort):
                 record.document["status"] for record in posting.records
             ]:
                 refusal = Refusal(code=RefusalCode.EXISTS_WITH_DIFFERENT_FACTS, detail="posted otherwise")
-                return PostingResult(refusal=refusal, documents=self._documents_of(posting))
+                documents = self._documents_of(posting)
+                versions = {name: self.version_of(name) for name in documents}
+                return PostingResult(refusal=refusal, documents=documents, versions=versions)
             return PostingResult(duplicate=True, documents=self._documents_of(posting))
         refusal_given = self.refuse(posting)
         if refusal_given is not None:
@@ -79,6 +81,11 @@ class FakeBook(BookPort):
 
     def _documents_of(self, posting: Posting) -> dict[str, dict[str, Any]]:
         return {record.id: self.documents[record.id] for record in posting.records if record.id in self.documents}
+
+    def version_of(self, object_id: str) -> int:
+        """The latest version posted of an object."""
+        records = (record for posting in self.postings.values() for record in posting.records)
+        return max(record.version for record in records if record.id == object_id)
 
     def facts(self) -> list[str]:
         """Names of the facts posted, in order."""
@@ -106,13 +113,7 @@ class FakeRecords(RecordPort):
 
     @activity.defn(name="read_object")
     async def read_object(self, request: ReadObject) -> StoredObject:
-        versions = [
-            record.version
-            for posting in self.book.postings.values()
-            for record in posting.records
-            if record.id == request.id
-        ]
-        return StoredObject(version=max(versions), document=self.book.documents[request.id])
+        return StoredObject(version=self.book.version_of(request.id), document=self.book.documents[request.id])
 
     @activity.defn(name="read_fee_standing")
     async def read_fee_standing(self, request: ReadFeeStanding) -> FeeStanding:

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from domain.rail import DeclineClass, Outcome, RailAnswer, RailRequest
+from domain.rail import DeclineClass, Flow, Outcome, RailAnswer, RailRequest
 from domain.risk import RiskDecision
 from tests.workflows.conftest import World, claim
 from tests.workflows.fakes import UNKNOWN, approve, decline
 from tests.workflows.test_charge import status_is
 from workflows.charge import ChargeWorkflow
-from workflows.charge_messages import AuthenticateCharge
+from workflows.charge_messages import AuthenticateCharge, CaptureCharge
 
 PROOF = {"eci": "05", "cavv": "proof", "version": "2.2.0", "result": "success"}
 
@@ -77,3 +77,30 @@ async def test_rule_13_an_exemption_goes_to_the_rail_and_gives_way_to_a_challeng
     told = [order.authentication for order in world.rails.orders]
     assert told == [exemption, {"eci": "05", "result": "success"}]
     assert document["authentication"] == {"eci": "05", "result": "success"}
+
+
+async def test_rule_09_a_step_run_a_third_time_finds_where_the_second_committed_it(world: World) -> None:
+    """The first run reported that it waits, the second captured after that, and both died before Temporal knew."""
+    charge = world.charge(capture=False)
+    name = charge.id
+
+    def with_two_lives_before(request: RailRequest, call: int) -> RailAnswer:
+        if request.flow is Flow.CAPTURE:
+            begun = world.book.postings[f"{name}:3"]
+            world.book.postings[f"{name}:4"] = replace(begun, key=f"{name}:4")
+            ends = {name: "settled", request.rail_key: "approved"}
+            ended = tuple(
+                replace(one, version=5, document={**one.document, "status": ends[one.id]}) for one in begun.records
+            )
+            world.book.postings[f"{name}:5"] = replace(begun, key=f"{name}:5", records=ended)
+            world.book.documents[name] = ended[0].document
+        return approve(request, call)
+
+    world.rails.script = with_two_lives_before
+    handle = await world.start(charge)
+    await status_is(world, name, "authorized")
+    order = CaptureCharge(amount_minor=None, final=True, claim=claim(name, "capture"))
+    answer = await handle.execute_update(ChargeWorkflow.capture, order, id="capture")
+    assert answer.document is not None and answer.document["status"] == "settled"
+    assert (await handle.result())["amount_captured"] == charge.amount_minor
+    assert f"{name}:6" not in world.book.postings
