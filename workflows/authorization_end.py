@@ -86,7 +86,8 @@ async def _insist(writer: ChargeWriter, attempt: Attempt, *, resumed: bool) -> t
             next_check_at=progress.next_check_at,
             inquiries=trail_with(writer.charge.inquiries, waiting),
         )
-        await writer.commit(charge, attempts=(waiting,))
+        extra = writer.raise_exception(waiting) if progress.exhausted else ()
+        await writer.commit(charge, attempts=(waiting,), extra=extra)
 
     for pause in (*policies.NOT_ATTEMPTED_PAUSES, None):
         attempt, answer = await give_order(

@@ -61,8 +61,11 @@ class ChargeWriter:
         attempts: tuple[Attempt, ...] = (),
         extra: tuple[Record, ...] = (),
     ) -> bool:
-        """Commit the charge's next version; True if an earlier run of this step had done so."""
-        if self._exception is not None and charge.status is not ChargeStatus.UNKNOWN:
+        """Commit the charge's next version; True if an earlier run of this step had done so.
+
+        An exception that people were asked to look at is resolved with the commit that ends the waiting.
+        """
+        if self._exception is not None and not charge_states.awaits_rail(charge):
             closed = replace(self._exception, version=2, document={**self._exception.document, "status": "resolved"})
             extra, self._exception = (*extra, closed), None
         refusal, duplicate = await self._post(charge, event=event, facts=facts, attempts=attempts, extra=extra)
@@ -94,10 +97,11 @@ class ChargeWriter:
             charge,
             event="charge.unknown" if first else None,
             attempts=(attempt,) if first else (),
-            extra=self._raise_exception(attempt) if progress.exhausted else (),
+            extra=self.raise_exception(attempt) if progress.exhausted else (),
         )
 
-    def _raise_exception(self, attempt: Attempt) -> tuple[Record, ...]:
+    def raise_exception(self, attempt: Attempt) -> tuple[Record, ...]:
+        """Return the exception that a person must look at, for the next commit; nothing if it is open already."""
         if self._exception is not None:
             return ()
         self._exception = unknown_outcome_exception(

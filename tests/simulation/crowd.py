@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -172,9 +173,16 @@ def _try_again(answer: httpx.Response) -> bool:
     if answer.status_code >= 500:
         return not any(name in content for name in OBJECTS)
     if answer.status_code == 202:
-        # An update that is still waiting shows the charge as it stood; its own end is asked for.
-        return any(verb in str(answer.request.url) for verb in ("/capture", "/void", "/authenticate"))
+        # An update that is still waiting shows the charge as it stood; its own end is asked for, unless that is
+        # a person's to find: the rail is asked once a day then.
+        waits = any(verb in str(answer.request.url) for verb in ("/capture", "/void", "/authenticate"))
+        return waits and not _is_for_a_person(content)
     return answer.status_code == 409 and content.get("code") == "idempotency_key_in_use"
+
+
+def _is_for_a_person(charge: Document) -> bool:
+    next_check_at = charge.get("next_check_at")
+    return next_check_at is not None and datetime.fromisoformat(next_check_at) > datetime.now(UTC) + timedelta(hours=1)
 
 
 class Crowd:

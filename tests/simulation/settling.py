@@ -16,10 +16,10 @@ RECONCILED_SECONDS_MAX = 240.0
 
 @dataclass(slots=True, kw_only=True)
 class Settling:
-    """What came of the files: lines matched, by format, and breaks in words."""
+    """What came of the files: lines matched, by format, and breaks in words, each with what it is about."""
 
     matched: Counter[str] = field(default_factory=Counter)
-    breaks: list[str] = field(default_factory=list)
+    breaks: list[tuple[str, str]] = field(default_factory=list)
 
 
 def settle(rails_url: str, admin: Shop) -> Settling:
@@ -32,7 +32,9 @@ def settle(rails_url: str, admin: Shop) -> Settling:
                 file = _reconciled(admin, rail if name == "settlement_file" else "bank_main", form, written.content)
                 settling.matched[form] += file["matched"]
                 if file["exceptions"] or file["duplicates"]:
-                    settling.breaks += [f"{rail} {name}: {told}" for told in _told(admin, file)]
+                    settling.breaks += [
+                        (one["subject"], f"{rail} {name}: {one['detail']}") for one in _told(admin, file)
+                    ]
     return settling
 
 
@@ -44,6 +46,6 @@ def _reconciled(admin: Shop, party: str, form: str, content: bytes) -> Document:
     return admin.await_status(path, "reconciled", seconds=RECONCILED_SECONDS_MAX)
 
 
-def _told(admin: Shop, file: Document) -> list[str]:
-    exceptions = [one for one in admin.every("/reconciliation/exceptions", status="open") if "file" in one]
-    return [f"{one['kind']} {one['subject']}: {one['detail']}" for one in exceptions if one["file"] == file["id"]]
+def _told(admin: Shop, file: Document) -> list[Document]:
+    exceptions = admin.every("/reconciliation/exceptions", status="open")
+    return [one for one in exceptions if one.get("file") == file["id"]]

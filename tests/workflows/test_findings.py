@@ -1,6 +1,7 @@
 """A person's finding ends the waiting of any order, once, and its evidence stays."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -82,8 +83,14 @@ async def test_a_capture_that_nobody_tells_about_ends_by_a_persons_finding(world
         if world.book.documents[charge.id].get("next_check_at") is not None:
             break
         await asyncio.sleep(0.01)
+    await world.environment.sleep(timedelta(hours=1))
+    (exception,) = [one for one in world.book.documents.values() if one.get("object") == "exception"]
+    assert (exception["status"], exception["subject"]) == ("open", charge.id), (
+        "the schedule is spent: a person must look"
+    )
     answer = await handle.execute_update(ChargeWorkflow.resolve, finding(charge.id), id="k2")
     assert answer.conflict_code is None, answer
+    assert world.book.documents[exception["id"]]["status"] == "resolved"
     captured = await capturing.result()
     assert captured.document is not None and captured.document["amount_captured"] == charge.amount_minor
 
